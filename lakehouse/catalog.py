@@ -1,0 +1,114 @@
+"""Opens the catalog that the settings name. What each backend needs is one function."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from urllib.parse import quote
+
+from pyiceberg.catalog import Catalog, load_catalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.table import Table
+from sqlalchemy.exc import OperationalError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
+
+from lakehouse.errors import CatalogError, MissingExtraError
+from lakehouse.settings import LakehouseSettings
+
+# Writers wait for each other's SQLite lock this long, in seconds, before a commit is tried again.
+_SQLITE_TIMEOUT = 30
+
+
+def open_catalog(settings: LakehouseSettings) -> Catalog:
+    """The PyIceberg catalog of the settings' backend.
+
+    Raises:
+        CatalogError: it cannot be opened; MissingExtraError: its client is not installed.
+    """
+    properties = catalog_properties(settings)
+    try:
+        return _load(settings.catalog_name, properties)
+    except Exception as error:
+        raise CatalogError(f"The catalog of the backend {settings.backend} does not open: {error}") from error
+
+
+def catalog_properties(settings: LakehouseSettings) -> dict[str, str]:
+    """PyIceberg's properties for the settings' backend, secrets included: never to be printed."""
+    return {"warehouse": settings.warehouse_uri, **_BACKENDS[settings.backend](settings)}
+
+
+def load_table(catalog: Catalog, table_name: str) -> Table:
+    """A live table. Raises CatalogError with the remedy where it is not there."""
+    try:
+        return catalog.load_table(table_name)
+    except NoSuchTableError:
+        raise CatalogError(f"There is no table {table_name} in the catalog. Create it from its template: lakehouse apply") from None
+
+
+def table_location(settings: LakehouseSettings, namespace: str, name: str) -> str:
+    """Where a table's files are; Terraform gives its entries the same location."""
+    return f"{settings.warehouse_uri}/{namespace}/{name}"
+
+
+# Two processes that open a new SQLite catalog at once both make its tables; one of them fails, and then finds them.
+@retry(retry=retry_if_exception_type(OperationalError), stop=stop_after_attempt(5), wait=wait_random(0.05, 0.3), reraise=True)
+def _load(name: str, properties: dict[str, str]) -> Catalog:
+    return load_catalog(name, **properties)
+
+
+def _local(settings: LakehouseSettings) -> dict[str, str]:
+    folder = settings.warehouse_folder
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"type": "sql", "uri": f"sqlite:///{quote(str(folder))}/catalog.db?timeout={_SQLITE_TIMEOUT}"}
+
+
+def _aws_glue(settings: LakehouseSettings) -> dict[str, str]:
+    _require("boto3", "aws", "The backend aws-glue")
+    region = settings.aws_region or ""
+    catalog_id = {"glue.id": settings.glue_catalog_id} if settings.glue_catalog_id else {}
+    return {"type": "glue", "glue.region": region, "s3.region": region, **catalog_id}
+
+
+def _aws_nessie(settings: LakehouseSettings) -> dict[str, str]:
+    branch = "" if settings.branch == "main" else f"/{settings.branch}"
+    optional = {
+        "token": settings.nessie_token.get_secret_value() if settings.nessie_token else None,
+        "credential": settings.nessie_credential.get_secret_value() if settings.nessie_credential else None,
+        "oauth2-server-uri": settings.nessie_oauth_uri,
+        "scope": settings.nessie_scope,
+    }
+    return {
+        "type": "rest",
+        "uri": f"{(settings.nessie_uri or '').rstrip('/')}/iceberg{branch}",
+        "s3.region": settings.aws_region or "",
+        **{key: value for key, value in optional.items() if value},
+    }
+
+
+def _gcp(settings: LakehouseSettings) -> dict[str, str]:
+    _require("google.auth", "gcp", "The backend gcp")
+    delegation = "vended-credentials" if settings.gcp_credentials == "vended" else ""
+    return {
+        "type": "rest",
+        "uri": settings.rest_uri,
+        "auth": {"type": "google"},  # type: ignore[dict-item]  # PyIceberg takes this one property as a mapping
+        "header.x-goog-user-project": settings.google_project or "",
+        "header.X-Iceberg-Access-Delegation": delegation,
+    }
+
+
+def _require(module: str, extra: str, purpose: str) -> None:
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise MissingExtraError(extra, purpose)
+
+
+_BACKENDS: dict[str, Callable[[LakehouseSettings], dict[str, str]]] = {
+    "local": _local,
+    "aws-glue": _aws_glue,
+    "aws-nessie": _aws_nessie,
+    "gcp": _gcp,
+}

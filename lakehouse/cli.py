@@ -1,0 +1,202 @@
+"""``lakehouse``: the command line. Thin: every command loads, calls one function, and prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text
+
+from lakehouse.apply import apply as apply_templates
+from lakehouse.catalog import load_table, open_catalog
+from lakehouse.errors import LakehouseError, Problem
+from lakehouse.inspect import describe, first_rows, list_tables, summarise
+from lakehouse.lint import lint_templates, load_templates
+from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="An Apache Iceberg lakehouse from YAML templates."
+)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+# Not a terminal: wide enough that a table's lines stay lines.
+_out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 180)
+_CELL = 60
+
+
+def main() -> None:
+    """Runs a command; a user's mistake is a message and exit code 1, not a traceback."""
+    try:
+        app()
+    except LakehouseError as error:
+        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {error}", style="red"))
+        sys.exit(1)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def _print_grid(title: str, columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = ()) -> None:
+    grid = Grid(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+    _out.print(grid)
+
+
+def _size(count: int) -> str:
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:,.0f} {units[0]}" if units[0] == "B" else f"{value:,.1f} {units[0]}"
+
+
+@app.command(epilog="Example: lakehouse lint --json")
+def lint(
+    as_json: Json = False, strict: Annotated[bool, typer.Option(help="Warnings, too, make it fail.")] = False
+) -> None:
+    """Check every template and report every finding. Exit code 1 if there is an error."""
+    settings = LakehouseSettings.load()
+    result = lint_templates(settings.templates, settings.variables)
+    if as_json:
+        _print_json([vars(problem) for problem in result.problems])
+    else:
+        _print_problems(result.problems)
+        warnings = len(result.problems) - len(result.errors)
+        _out.print(f"{len(result.templates)} templates are usable; {len(result.errors)} errors, {warnings} warnings in {settings.templates}")
+    if result.errors or (strict and result.problems):
+        raise typer.Exit(1)
+
+
+def _print_problems(problems: list[Problem]) -> None:
+    for problem in problems:
+        line = Text(f"{problem.file}:{problem.line}:{problem.column}: ", style="bold")
+        line.append(f"{problem.severity} [{problem.rule}] ", style="red" if problem.severity == "error" else "yellow")
+        line.append(f"{problem.key}: " if problem.key else "").append(problem.message).append(f" {problem.remedy}", style="dim")
+        _out.print(line)
+
+
+@app.command(epilog="Example: lakehouse apply")
+def apply(as_json: Json = False) -> None:
+    """Create the tables that the templates describe and the catalog lacks. Exit code 1 if one fails."""
+    settings = LakehouseSettings.load()
+    templates = load_templates(settings.templates, settings.variables)
+    done = []
+    for applied in apply_templates(settings, open_catalog(settings), templates):
+        done.append(applied)
+        if not as_json:
+            style = {"created": "green", "exists": "dim", "failed": "red"}[applied.action]
+            _out.print(Text(f"{applied.action:8} {applied.table}", style=style).append(f"  {applied.detail}" if applied.detail else ""))
+    if as_json:
+        _print_json([vars(applied) for applied in done])
+    if any(applied.action == "failed" for applied in done):
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: lakehouse tables --json")
+def tables(as_json: Json = False) -> None:
+    """List what is in the lakehouse."""
+    found = [summarise(table) for table in list_tables(open_catalog(LakehouseSettings.load()))]
+    if as_json:
+        _print_json(found)
+        return
+    rows = [
+        [table["name"], f"{table['rows']:,}", f"{table['files']:,}", _size(table["bytes"]), table["snapshot_id"], table["committed_at"]]
+        for table in found
+    ]
+    columns = ["table", "rows", "files", "size", "snapshot", "committed at"]
+    _print_grid(f"{len(found)} tables", columns, rows, right=("rows", "files", "size"))
+
+
+@app.command(epilog="Example: lakehouse show lakehouse.event_stream --rows 5")
+def show(
+    table: Annotated[str, typer.Argument(help="namespace.table, or the name alone where it is unique.")],
+    rows: Annotated[int, typer.Option(help="How many rows to show.", min=0)] = 10,
+    reveal: Annotated[bool, typer.Option(help="Show the values of pii and restricted columns.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a table: columns, partitions, snapshots and first rows. Values of pii and restricted columns are masked."""
+    settings = LakehouseSettings.load()
+    templates = {template.table_name: template for template in _with_quarantine(load_templates(settings.templates, settings.variables))}
+    name = _full_name(table, templates)
+    live = load_table(open_catalog(settings), name)
+    details = describe(live, templates.get(name))
+    details["first_rows"] = first_rows(live, templates.get(name), rows, reveal)
+    if as_json:
+        _print_json(details)
+    else:
+        _print_details(details)
+
+
+def _with_quarantine(templates: list[TableTemplate]) -> list[TableTemplate]:
+    return [found for template in templates for found in (template, template.quarantine) if found is not None]
+
+
+def _full_name(table: str, templates: dict[str, TableTemplate]) -> str:
+    matches = [name for name in templates if name.split(".")[-1] == table]
+    return table if "." in table or len(matches) != 1 else matches[0]
+
+
+def _print_details(details: dict[str, Any]) -> None:
+    _out.print(Text(details["name"], style="bold").append(f"  {details['description']}", style="not bold"))
+    _out.print(f"{details['rows']:,} rows in {details['files']:,} files, {_size(details['bytes'])}, at {details['location']}")
+    if not details["managed"]:
+        _out.print(Text("No template describes this table: all values are masked.", style="yellow"))
+    columns = ["id", "column", "type", "required", "access", "pii", "description"]
+    fields = [
+        [found["id"], found["name"], found["type"], "yes" if found["required"] else "", found["access_level"], "pii" if found["pii"] else "",
+         found["description"]]
+        for found in details["columns"]
+    ]  # fmt: skip
+    _print_grid("Columns", columns, fields, right=("id",))
+    for title in ("identifier", "partitions", "sort_order"):
+        _out.print(f"{title.replace('_', ' ')}: {', '.join(details[title]) or 'none'}")
+    snapshots = [
+        [found["snapshot_id"], found["committed_at"], found["operation"], f"{found['added_rows']:,}", f"{found['total_rows']:,}"]
+        for found in details["snapshots"][-10:]
+    ]
+    _print_grid("Snapshots", ["snapshot", "committed at", "operation", "added rows", "total rows"], snapshots, right=("added rows", "total rows"))
+    rows = details["first_rows"]
+    if rows:
+        _print_grid("First rows", list(rows[0]), [[_shortened(value) for value in row.values()] for row in rows])
+
+
+def _shortened(value: Any) -> str | None:
+    text = None if value is None else str(value)
+    return text if text is None or len(text) <= _CELL else text[: _CELL - 1] + "…"
+
+
+@app.command(epilog="Example: LAKEHOUSE_BACKEND=local lakehouse env")
+def env(as_json: Json = False) -> None:
+    """Show every setting, its value and where it comes from. Secrets are never shown. All are in docs/configuration-reference.md."""
+    settings = LakehouseSettings.load()
+    rows = [
+        {
+            "variable": str(field.validation_alias),
+            "value": None if (value := getattr(settings, name)) is None else str(value),
+            "from": _origin(settings, name, str(field.validation_alias)),
+            "meaning": field.description,
+        }
+        for name, field in LakehouseSettings.model_fields.items()
+    ]
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_grid("Settings", ["variable", "value", "from", "meaning"], [list(row.values()) for row in rows])
+
+
+def _origin(settings: LakehouseSettings, name: str, variable: str) -> str:
+    if name not in settings.model_fields_set:
+        return "default"
+    return "environment" if os.environ.get(variable) else ".env"
+
+
+if __name__ == "__main__":
+    main()

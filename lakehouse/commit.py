@@ -1,0 +1,216 @@
+"""The exactly-once commit: rows and progress in one Iceberg transaction, tried again only where that is safe.
+
+Before any further attempt, and after an outcome that could not be learned, the fresh table is read: a snapshot
+with the batch's id means done. Files of an unknown outcome are never deleted.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import FileScanTask, Table, TableProperties, Transaction
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
+from pyiceberg.utils.properties import property_as_bool
+
+from lakehouse.errors import CommitConflictError, CommitUnknownError
+from lakehouse.write import delete_files
+
+RUN_ID = "lakehouse.run-id"
+BATCH_ID = "lakehouse.batch-id"
+SOURCE = "lakehouse.source"
+ROWS = "lakehouse.rows"
+DAYS = "lakehouse.days"
+
+# Seconds between attempts: random up to a bound that doubles, so that writers do not meet again and again.
+_FIRST_WAIT = 0.05
+_MAX_WAIT = 5.0
+_UNKNOWN_ATTEMPTS = 5
+
+
+class PlanOutdatedError(Exception):
+    """The table moved in a way that this batch must be planned again for; its files are deleted."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a commit says of itself in its snapshot's summary.
+
+    Attributes:
+        batch_id: names the commit; a snapshot that has it is this commit.
+        run_id: the run that made it, e.g. Dagster's.
+        source: where the rows came from, in a few words.
+        days: the UTC days that the rows touch, as ranges: ``2024-01-01..2024-01-03,2024-02-01``.
+    """
+
+    batch_id: str
+    run_id: str = ""
+    source: str = ""
+    days: str = ""
+
+    def summary(self, rows: int) -> dict[str, str]:
+        """The snapshot properties of a commit of ``rows`` rows."""
+        properties = {BATCH_ID: self.batch_id, RUN_ID: self.run_id, SOURCE: self.source, DAYS: self.days, ROWS: str(rows)}
+        return {key: value for key, value in properties.items() if value}
+
+
+def find_batch(table: Table, batch_id: str) -> Snapshot | None:
+    """The snapshot that committed a batch, if it is still in the table's history."""
+    for snapshot in reversed(table.metadata.snapshots):
+        if snapshot.summary is not None and snapshot.summary.additional_properties.get(BATCH_ID) == batch_id:
+            return snapshot
+    return None
+
+
+def commit_append(
+    table: Table,
+    files: Sequence[DataFile],
+    batch: Batch,
+    timeout: float,
+    properties: Mapping[str, str] | None = None,
+    expected: Mapping[str, str | None] | None = None,
+) -> Snapshot:
+    """Appends written files, and sets table properties, in one snapshot.
+
+    Args:
+        timeout: seconds for which conflicts are tried again, with the same files.
+        properties: table properties set in the same transaction.
+        expected: table properties, and their values, on which ``files`` were planned.
+
+    Raises:
+        PlanOutdatedError: an expected property, the schema or the partition spec has changed; the files are deleted.
+        CommitConflictError: conflicts until the timeout; the files are deleted.
+        CommitUnknownError: the outcome could not be learned; the files are kept.
+    """
+    rows = sum(file.record_count for file in files)
+
+    def attempt(fresh: Table, transaction: Transaction) -> None:
+        for key, value in (expected or {}).items():
+            if fresh.properties.get(key) != value:
+                raise PlanOutdatedError(f"{key} of {'.'.join(fresh.name())} was moved by another run")
+        update = transaction.update_snapshot(snapshot_properties=batch.summary(rows))
+        merge = property_as_bool(fresh.properties, TableProperties.MANIFEST_MERGE_ENABLED, TableProperties.MANIFEST_MERGE_ENABLED_DEFAULT)
+        with update.merge_append() if merge else update.fast_append() as append:
+            for file in files:
+                append.append_data_file(file)
+        if properties:
+            transaction.set_properties(dict(properties))
+
+    return _commit(table, files, batch, timeout, attempt)
+
+
+def commit_replace(
+    table: Table,
+    row_filter: BooleanExpression,
+    files: Sequence[DataFile],
+    batch: Batch,
+    timeout: float,
+    rewrite: Callable[[Table, Iterator[FileScanTask], BooleanExpression], list[DataFile]],
+) -> Snapshot:
+    """Replaces all rows that match ``row_filter`` by those in ``files``, in one snapshot.
+
+    Files whose rows all match go by metadata alone. Of a file with other rows too, ``rewrite`` writes those others anew.
+
+    Raises:
+        CommitConflictError: another run changed the replaced rows meanwhile; the files are deleted. Else as ``commit_append``.
+    """
+    planned = {task.file.file_path: task for task in table.scan(row_filter=row_filter).plan_files()}
+    partly = [task for task in planned.values() if task.residual != AlwaysTrue() or task.delete_files]
+    kept = rewrite(table, iter(partly), row_filter) if partly else []
+    written = [*files, *kept]
+
+    def attempt(fresh: Table, transaction: Transaction) -> None:
+        now = {task.file.file_path for task in fresh.scan(row_filter=row_filter).plan_files()}
+        if now != planned.keys():
+            raise CommitConflictError(f"{_winner(fresh, table)} changed rows of {'.'.join(table.name())} that this run replaces. Run it again.")
+        update = transaction.update_snapshot(snapshot_properties=batch.summary(sum(file.record_count for file in files)))
+        with update.overwrite() as overwrite:
+            for task in planned.values():
+                overwrite.delete_data_file(task.file)
+            for file in written:
+                overwrite.append_data_file(file)
+
+    return _commit(table, written, batch, timeout, attempt)
+
+
+def rows_of(table: Table, tasks: Iterator[FileScanTask]) -> Iterator[pa.RecordBatch]:
+    """All rows of some of a table's files, as Arrow batches with the table's columns."""
+    yield from ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks)
+
+
+def _commit(
+    table: Table, files: Sequence[DataFile], batch: Batch, timeout: float, attempt: Callable[[Table, Transaction], None]
+) -> Snapshot:
+    deadline, unknown, tries = time.monotonic() + timeout, 0, 0
+    schema_id, spec_id = table.metadata.current_schema_id, table.metadata.default_spec_id
+    discard = partial(delete_files, table, [file.file_path for file in files])
+    fresh = table
+    while True:
+        if (snapshot := find_batch(fresh, batch.batch_id)) is not None:
+            return snapshot
+        try:
+            _check_layout(fresh, schema_id, spec_id)
+            with fresh.transaction() as transaction:
+                # PyIceberg does not guard the layout that the files were written for: a commit that raced with an
+                # evolution would be taken.
+                requirements = (AssertCurrentSchemaId(current_schema_id=schema_id), AssertDefaultSpecId(default_spec_id=spec_id))
+                transaction._apply((), requirements)
+                attempt(fresh, transaction)
+            continue  # to the top, where the batch is found
+        except (PlanOutdatedError, CommitConflictError, NoSuchTableError):
+            if not unknown:
+                discard()
+            raise
+        except (CommitFailedException, ValidationException) as error:
+            if time.monotonic() > deadline:
+                if not unknown:
+                    discard()
+                raise CommitConflictError(
+                    f"{'.'.join(table.name())} was changed by others for {timeout:.0f} s, last by {_winner(fresh, table)}. Run it again."
+                ) from error
+        except Exception as error:
+            # A time-out or a lost connection: the commit may have happened. A database that is locked: it may not.
+            unknown += 1
+            if unknown >= _UNKNOWN_ATTEMPTS:
+                raise CommitUnknownError(
+                    f"Whether the commit to {'.'.join(table.name())} happened is not known: {type(error).__name__}: {error}. "
+                    "Run it again: it finds out and loads nothing twice."
+                ) from error
+        tries += 1
+        time.sleep(random.uniform(0, min(_MAX_WAIT, _FIRST_WAIT * 2**tries)))
+        fresh = _reload(table, batch, unknown)
+
+
+def _reload(table: Table, batch: Batch, unknown: int) -> Table:
+    try:
+        return table.catalog.load_table(table.name())
+    except Exception as error:
+        if not unknown:
+            raise
+        raise CommitUnknownError(
+            f"Whether the commit {batch.batch_id} to {'.'.join(table.name())} happened is not known: the catalog does not answer "
+            f"({type(error).__name__}). Run it again: it finds out and loads nothing twice."
+        ) from error
+
+
+def _check_layout(fresh: Table, schema_id: int, spec_id: int) -> None:
+    if (fresh.metadata.current_schema_id, fresh.metadata.default_spec_id) != (schema_id, spec_id):
+        raise PlanOutdatedError(f"schema or partition spec of {'.'.join(fresh.name())} changed")
+
+
+def _winner(fresh: Table, base: Table) -> str:
+    """The run that moved the table on."""
+    snapshot = fresh.current_snapshot()
+    if snapshot is None or snapshot == base.current_snapshot():
+        return "another commit"
+    summary = snapshot.summary.additional_properties if snapshot.summary else {}
+    return f"run {summary[RUN_ID]}" if RUN_ID in summary else f"snapshot {snapshot.snapshot_id}"

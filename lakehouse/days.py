@@ -1,0 +1,29 @@
+"""UTC days as people and snapshot summaries write them: ``2024-01-01..2024-01-03,2024-02-01``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+
+_DAY = timedelta(days=1)
+
+
+def format_days(days: Iterable[date]) -> str:
+    """Days as ranges, in order, each day once."""
+    ranges: list[list[date]] = []
+    for day in sorted(set(days)):
+        if ranges and day - ranges[-1][1] == _DAY:
+            ranges[-1][1] = day
+        else:
+            ranges.append([day, day])
+    return ",".join(f"{first}" if first == last else f"{first}..{last}" for first, last in ranges)
+
+
+def parse_days(text: str) -> Iterator[date]:
+    """The days that ``format_days`` wrote. Raises ValueError for any other text."""
+    for part in filter(None, text.split(",")):
+        first, _, last = part.partition("..")
+        day, end = date.fromisoformat(first), date.fromisoformat(last or first)
+        while day <= end:
+            yield day
+            day += _DAY

@@ -1,0 +1,80 @@
+"""Engines carry out what assets say is to be done. A new engine is one module, chosen in ``open_engine``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import BooleanExpression
+
+from lakehouse.commit import Batch
+from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AppendFiles:
+    """To be done: append every source file of the template's pipeline that the table has not taken yet."""
+
+    template: TableTemplate
+
+
+@dataclass(frozen=True)
+class WriteResult:
+    """What a run did to one table.
+
+    Attributes:
+        snapshot_id: None where there was nothing to commit.
+        rows: rows that came in; bad_rows: rows that went to the quarantine.
+        source_files: source files taken; data_files, bytes: files written for them.
+        days: the UTC days that the rows touch, as ranges.
+        unknown_columns: columns of the source that the table does not have.
+    """
+
+    table: str
+    snapshot_id: int | None = None
+    rows: int = 0
+    bad_rows: int = 0
+    source_files: int = 0
+    data_files: int = 0
+    bytes: int = 0
+    days: str = ""
+    unknown_columns: list[str] = field(default_factory=list)
+
+
+class Engine(Protocol):
+    """What an engine can do. Every method is one commit or none."""
+
+    def append_files(self, work: AppendFiles, run_id: str, progress: Progress) -> WriteResult:
+        """Takes new source files, exactly once.
+
+        Raises:
+            SourceError: files that could not be taken; the others are committed.
+        """
+        ...
+
+    def append(self, table_name: str, batches: Iterable[pa.RecordBatch], batch: Batch) -> WriteResult:
+        """Appends rows. A batch id that is in the table already is not written again.
+
+        Raises:
+            BadRowsError, TableMismatchError: rows that do not fit; nothing is written.
+        """
+        ...
+
+    def replace(
+        self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch
+    ) -> WriteResult:
+        """Replaces the rows that match ``row_filter``. Raises as ``append``, also for rows outside the filter."""
+        ...
+
+
+def open_engine(settings: LakehouseSettings, catalog: Catalog) -> Engine:
+    """The engine of the settings."""
+    from lakehouse.engines.embedded import EmbeddedEngine
+
+    return EmbeddedEngine(settings, catalog)

@@ -1,0 +1,347 @@
+"""The embedded engine: PyArrow and PyIceberg in this process, in bounded memory."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression
+from pyiceberg.expressions.visitors import bind
+from pyiceberg.io.pyarrow import expression_to_pyarrow
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import FileScanTask, Table
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.transforms import TimeTransform
+
+from lakehouse.catalog import load_table
+from lakehouse.commit import Batch, PlanOutdatedError, commit_append, commit_replace, find_batch, rows_of
+from lakehouse.conform import BadRow, Conformer, Rows
+from lakehouse.days import format_days
+from lakehouse.engines import AppendFiles, Progress, WriteResult
+from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
+from lakehouse.formats import FileReader
+from lakehouse.ledger import LEDGER, Ledger, TakenFile
+from lakehouse.settings import LakehouseSettings
+from lakehouse.sources import SourceFile, SourceFolder
+from lakehouse.template import Source, TableTemplate
+from lakehouse.types import arrow_field
+from lakehouse.write import DataFileWriter, write_files
+
+_EXAMPLES = 3
+_PROGRESS_ROWS = 1_000_000
+
+
+class EmbeddedEngine:
+    """Does the work in this process. See ``lakehouse.engines.Engine``."""
+
+    def __init__(self, settings: LakehouseSettings, catalog: Catalog) -> None:
+        self._settings = settings
+        self._catalog = catalog
+
+    def append_files(self, work: AppendFiles, run_id: str, progress: Progress) -> WriteResult:
+        """See ``Engine.append_files``."""
+        template = work.template
+        pipeline = template.event_stream
+        if pipeline is None or template.publish != "direct":
+            raise TableMismatchError(f"{template.path}: {template.table_name} has no event_stream pipeline that publishes directly.")
+        folder = SourceFolder(self._settings.fill_in(pipeline.source.path, f"{template.path}: source.path"))
+        failed: dict[SourceFile, Exception] = {}
+        while True:
+            load = _FileLoad(self._settings, self._catalog, template, pipeline.source, folder, run_id, progress)
+            try:
+                result = load.run(skip=failed.keys())
+                break
+            except _FilesFailedError as error:
+                failed.update(error.failures)
+                progress(f"{len(error.failures)} files cannot be taken; loading the others")
+            except PlanOutdatedError as error:
+                progress(f"{error}; planning again")
+        failed.update((file, _changed(file)) for file in load.changed)
+        if failed:
+            raise _not_taken(template, failed, result)
+        return result
+
+    def append(self, table_name: str, batches: Iterable[pa.RecordBatch], batch: Batch) -> WriteResult:
+        """See ``Engine.append``."""
+        table = load_table(self._catalog, table_name)
+        if (snapshot := find_batch(table, batch.batch_id)) is not None:
+            return _result_of(table_name, snapshot)
+        files = write_files(table, _fitting(table, batches, AlwaysTrue()), self._settings.write_memory)
+        return _result(table_name, commit_append(table, files, batch, self._settings.commit_timeout), files)
+
+    def replace(
+        self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch
+    ) -> WriteResult:
+        """See ``Engine.replace``."""
+        table = load_table(self._catalog, table_name)
+        if (snapshot := find_batch(table, batch.batch_id)) is not None:
+            return _result_of(table_name, snapshot)
+        memory = self._settings.write_memory
+
+        def rewrite(table: Table, tasks: Iterator[FileScanTask], row_filter: BooleanExpression) -> list[DataFile]:
+            matches = _as_arrow(table, row_filter)
+            # Not just "does not match": where the filter is null, the row is not replaced.
+            kept = (rows.filter(matches.is_null() | ~matches) for rows in map(_as_table, rows_of(table, tasks)))
+            return write_files(table, (part for rows in kept for part in rows.cast(_arrow_schema(table)).to_batches()), memory)
+
+        files = write_files(table, _fitting(table, batches, row_filter), memory)
+        snapshot = commit_replace(table, row_filter, files, batch, self._settings.commit_timeout, rewrite)
+        return _result(table_name, snapshot, files)
+
+
+class _FilesFailedError(Exception):
+    """Source files that cannot be taken; what was written meanwhile is deleted."""
+
+    def __init__(self, failures: dict[SourceFile, Exception]) -> None:
+        self.failures = failures
+        super().__init__(f"{len(failures)} files")
+
+
+@dataclass
+class _Count:
+    """What one source file brought."""
+
+    rows: int = 0
+    bad_rows: int = 0
+    days: set[date] = field(default_factory=set)
+    examples: list[BadRow] = field(default_factory=list)
+
+
+class _FileLoad:
+    """One attempt to append the new files of a folder.
+
+    Attributes:
+        changed: files that were taken with another content.
+    """
+
+    def __init__(
+        self,
+        settings: LakehouseSettings,
+        catalog: Catalog,
+        template: TableTemplate,
+        source: Source,
+        folder: SourceFolder,
+        run_id: str,
+        progress: Progress,
+    ) -> None:
+        self._settings, self._template, self._source, self._folder = settings, template, source, folder
+        self._run_id, self._progress = run_id, progress
+        self._batch_id = str(uuid.uuid4())
+        root = f"{settings.warehouse_uri}/_lakehouse/ledger"
+        self._table = load_table(catalog, template.table_name)
+        self._ledger = Ledger(self._table, root)
+        self._quarantine = load_table(catalog, template.quarantine.table_name) if template.quarantine else None
+        self._quarantine_ledger = Ledger(self._quarantine, root) if self._quarantine else None
+        self._event_time = _event_time(self._table)
+        self._counts: dict[SourceFile, _Count] = {}
+        self._unknown: list[str] = []
+        self._seen = 0
+        self.changed: list[SourceFile] = []
+
+    def run(self, skip: Iterable[SourceFile]) -> WriteResult:
+        """Loads what is new. Raises _FilesFailedError for files that are to be skipped, PlanOutdatedError to be run anew."""
+        selection = self._ledger.select(self._folder.list())
+        self.changed = selection.changed
+        files = [file for file in selection.new if file not in skip]
+        self._progress(f"{self._template.table_name}: {len(files)} new source files, {selection.taken} taken before")
+        if not files:
+            return WriteResult(self._template.table_name)
+        with ExitStack() as stack:
+            writer = stack.enter_context(DataFileWriter(self._table, self._settings.write_memory))
+            bad_writer = None
+            if self._quarantine is not None:
+                bad_writer = stack.enter_context(DataFileWriter(self._quarantine, self._settings.write_memory // 8))
+            for index, file in enumerate(files):
+                try:
+                    self._load_file(file, writer, bad_writer)
+                except (SourceError, BadRowsError) as error:
+                    raise _FilesFailedError({file: error, **self._check(files[index + 1 :])}) from error
+            if bad_writer is not None:
+                self._commit_quarantine(bad_writer, files)
+            data_files = writer.finish()
+        return self._commit(files, data_files)
+
+    def _load_file(self, file: SourceFile, writer: DataFileWriter | None, bad_writer: DataFileWriter | None) -> None:
+        """Writes a file's rows, or, without a writer, only looks whether it could be."""
+        count = self._counts[file] = _Count()
+        reader = FileReader(self._folder, file, self._source, _arrow_schema(self._table), self._template.hidden_columns)
+        quarantined = self._quarantine_ledger is not None and self._quarantine_ledger.holds(file)
+        for rows in reader.rows():
+            self._count(rows, count)
+            if rows.bad and bad_writer is not None and not quarantined:
+                bad_writer.write(self._quarantine_batch(file, rows.bad))
+            if writer is not None and not (count.bad_rows and self._quarantine is None):
+                writer.write(rows.batch)
+        self._unknown = sorted({*self._unknown, *reader.unknown})
+        if count.bad_rows and self._quarantine is None:
+            raise BadRowsError(self._template.table_name, count.bad_rows, [str(row) for row in count.examples])
+
+    def _check(self, files: list[SourceFile]) -> dict[SourceFile, Exception]:
+        """The failures among further files, found without writing, so that one more attempt is enough."""
+        failures: dict[SourceFile, Exception] = {}
+        for file in files:
+            try:
+                self._load_file(file, None, None)
+            except (SourceError, BadRowsError) as error:
+                failures[file] = error
+        return failures
+
+    def _count(self, rows: Rows, count: _Count) -> None:
+        count.rows += rows.batch.num_rows
+        count.bad_rows += len(rows.bad)
+        count.examples += rows.bad[: _EXAMPLES - len(count.examples)]
+        if self._event_time is not None:
+            days = pc.unique(rows.batch.column(self._event_time).cast(pa.date32()))
+            count.days.update(day for day in days.to_pylist() if day is not None)
+        before, self._seen = self._seen, self._seen + rows.batch.num_rows
+        if self._seen // _PROGRESS_ROWS > before // _PROGRESS_ROWS:
+            self._progress(f"{self._template.table_name}: {self._seen:,} rows read from {len(self._counts)} files")
+
+    def _quarantine_batch(self, file: SourceFile, bad: list[BadRow]) -> pa.RecordBatch:
+        assert self._quarantine is not None
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "source_file": file.path,
+                "source_row": row.row,
+                "reason": f"{row.column}: {row.reason}" if row.column else row.reason,
+                "record": row.record,
+                "batch_id": self._batch_id,
+                "quarantined_at": now,
+            }
+            for row in bad
+        ]
+        return pa.RecordBatch.from_pylist(rows, _arrow_schema(self._quarantine))
+
+    def _taken(self, files: Iterable[SourceFile]) -> Iterator[TakenFile]:
+        now = datetime.now(UTC)
+        for file in files:
+            count = self._counts[file]
+            yield TakenFile(file, count.rows, count.bad_rows, format_days(count.days), self._batch_id, now)
+
+    def _commit_quarantine(self, writer: DataFileWriter, files: list[SourceFile]) -> None:
+        """Commits bad rows before the good ones. Its own ledger keeps a rerun from doing it twice."""
+        assert self._quarantine is not None and self._quarantine_ledger is not None
+        ledger = self._quarantine_ledger
+        fresh = [file for file in files if self._counts[file].bad_rows and not ledger.holds(file)]
+        data_files = writer.finish()
+        if fresh:
+            commit_append(
+                self._quarantine,
+                data_files,
+                Batch(self._batch_id, self._run_id, self._folder.location),
+                self._settings.commit_timeout,
+                properties={LEDGER: ledger.extend(self._taken(fresh))},
+                expected={LEDGER: ledger.location},
+            )
+
+    def _commit(self, files: list[SourceFile], data_files: list[DataFile]) -> WriteResult:
+        days = format_days(day for file in files for day in self._counts[file].days)
+        snapshot = commit_append(
+            self._table,
+            data_files,
+            Batch(self._batch_id, self._run_id, self._folder.location, days),
+            self._settings.commit_timeout,
+            properties={LEDGER: self._ledger.extend(self._taken(files))},
+            expected={LEDGER: self._ledger.location},
+        )
+        counts = [self._counts[file] for file in files]
+        return WriteResult(
+            table=self._template.table_name,
+            snapshot_id=snapshot.snapshot_id,
+            rows=sum(count.rows for count in counts),
+            bad_rows=sum(count.bad_rows for count in counts),
+            source_files=len(files),
+            data_files=len(data_files),
+            bytes=sum(file.file_size_in_bytes for file in data_files),
+            days=days,
+            unknown_columns=self._unknown,
+        )
+
+
+def _fitting(table: Table, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression) -> Iterator[pa.RecordBatch]:
+    """The batches in the table's schema.
+
+    Raises:
+        TableMismatchError: columns or types that the table cannot hold.
+        BadRowsError: after the last batch, with the count of all rows that do not fit or are outside the filter.
+    """
+    name = ".".join(table.name())
+    conformer = Conformer(_arrow_schema(table), hidden=table.schema().column_names)
+    matches = None if row_filter == AlwaysTrue() else _as_arrow(table, row_filter)
+    start, bad, outside = 1, list[BadRow](), 0
+    for batch in batches:
+        if unknown := conformer.check_columns(batch.schema.names, "the batch"):
+            raise TableMismatchError(
+                f"{name} has no column {', '.join(unknown)}. Leave it out, or add it to the template and run lakehouse apply."
+            )
+        conformer.check_types(batch.schema, "the batch")
+        rows = conformer.conform(Rows(batch, pa.array(range(start, start + batch.num_rows), pa.int64())))
+        start += batch.num_rows
+        bad += rows.bad
+        if matches is not None:
+            outside += rows.batch.num_rows - _as_table(rows.batch).filter(matches).num_rows
+        if not bad and not outside:
+            yield rows.batch
+    if bad:
+        raise BadRowsError(name, len(bad), [str(row) for row in bad[:_EXAMPLES]])
+    if outside:
+        raise BadRowsError(name, outside, [f"rows outside the partition that this run replaces: {row_filter}"])
+
+
+def _arrow_schema(table: Table) -> pa.Schema:
+    return pa.schema([arrow_field(column) for column in table.schema().fields])
+
+
+def _as_table(batch: pa.RecordBatch) -> pa.Table:
+    return pa.Table.from_batches([batch])
+
+
+def _as_arrow(table: Table, row_filter: BooleanExpression) -> pc.Expression:
+    return expression_to_pyarrow(bind(table.schema(), row_filter, case_sensitive=True))
+
+
+def _event_time(table: Table) -> str | None:
+    """The column whose days a run records: the source of the first partition field that is a time."""
+    for part in table.spec().fields:
+        if isinstance(part.transform, TimeTransform):
+            return table.schema().find_field(part.source_id).name
+    return None
+
+
+def _result(table_name: str, snapshot: Snapshot, files: list[DataFile]) -> WriteResult:
+    return WriteResult(
+        table=table_name,
+        snapshot_id=snapshot.snapshot_id,
+        rows=sum(file.record_count for file in files),
+        data_files=len(files),
+        bytes=sum(file.file_size_in_bytes for file in files),
+    )
+
+
+def _result_of(table_name: str, snapshot: Snapshot) -> WriteResult:
+    """The result of a batch that an earlier attempt committed."""
+    summary = snapshot.summary.additional_properties if snapshot.summary else {}
+    return WriteResult(
+        table=table_name,
+        snapshot_id=snapshot.snapshot_id,
+        rows=int(summary.get("added-records", 0)),
+        data_files=int(summary.get("added-data-files", 0)),
+        bytes=int(summary.get("added-files-size", 0)),
+    )
+
+
+def _changed(file: SourceFile) -> SourceError:
+    return SourceError("it was taken before with another size or time. Deliver new content under a new name, and remove this file.")
+
+
+def _not_taken(template: TableTemplate, failed: dict[SourceFile, Exception], result: WriteResult) -> SourceError:
+    lines = "".join(f"\n  {file.path}: {error}" for file, error in sorted(failed.items()))
+    done = f"The other {result.source_files} were committed, {result.rows:,} rows." if result.source_files else "Nothing was committed."
+    return SourceError(f"{len(failed)} source files of {template.table_name} were not taken:{lines}\n{done}")

@@ -1,0 +1,86 @@
+"""Every error a user can cause or meet. Each carries its facts as attributes and ends in the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+class LakehouseError(Exception):
+    """The root: what is wrong, where, and what to do about it."""
+
+
+class SettingsError(LakehouseError):
+    """An environment variable is missing or has a value that cannot be used."""
+
+
+class MissingExtraError(LakehouseError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, extra: str, purpose: str) -> None:
+        self.extra = extra
+        super().__init__(f"{purpose} needs the extra [{extra}]. Install it: pip install 'iceberg-lakehouse-template[{extra}]'")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One finding about one template.
+
+    Attributes:
+        line, column: 1-based position in the file, 1 and 1 where the whole file is meant.
+        key: dotted path of the YAML key, e.g. ``columns[2].type``; empty for the whole file.
+    """
+
+    file: str
+    line: int
+    column: int
+    key: str
+    rule: str
+    severity: Literal["error", "warning"]
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        key = f" {self.key}:" if self.key else ""
+        return f"{self.file}:{self.line}:{self.column}: {self.severity}[{self.rule}]{key} {self.message} {self.remedy}"
+
+
+class TemplateError(LakehouseError):
+    """Templates that cannot be used; ``problems`` holds every finding of every file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class CatalogError(LakehouseError):
+    """The catalog, or a table in it, is not there or does not answer."""
+
+
+class TableMismatchError(LakehouseError):
+    """A live table is not what its template, or the data to be written, needs it to be."""
+
+
+class SourceError(LakehouseError):
+    """Source files that cannot be listed or read, or that changed after they were taken."""
+
+
+class BadRowsError(LakehouseError):
+    """Rows that do not fit the table. The message has counts and examples, never a value of a pii column."""
+
+    def __init__(self, table: str, count: int, examples: Sequence[str]) -> None:
+        self.table, self.count, self.examples = table, count, list(examples)
+        shown = "".join(f"\n  {example}" for example in examples)
+        super().__init__(
+            f"{count:,} rows do not fit {table}, for example:{shown}\n"
+            "None of them is written. Correct them, or set `on_bad_rows: quarantine` in the template's pipeline."
+        )
+
+
+class CommitConflictError(LakehouseError):
+    """Another run changed what this run was about to change; its own files are removed, nothing of it is visible."""
+
+
+class CommitUnknownError(LakehouseError):
+    """A commit's outcome could not be learned. Its files are kept: a rerun finds out and finishes."""

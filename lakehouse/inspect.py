@@ -1,0 +1,96 @@
+"""What is in the lakehouse, for the command line and whoever else asks. Reads metadata, and rows only for ``first_rows``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from lakehouse.template import TableTemplate
+from lakehouse.types import type_string
+
+MASK = "***"
+
+
+def list_tables(catalog: Catalog) -> Iterator[Table]:
+    """Every table of the catalog, by name."""
+    for namespace in sorted(catalog.list_namespaces()):
+        for identifier in sorted(catalog.list_tables(namespace)):
+            yield catalog.load_table(identifier)
+
+
+def summarise(table: Table) -> dict[str, Any]:
+    """A table's ``name``, ``rows``, ``files``, ``bytes``, ``snapshot_id`` and ``committed_at`` (ISO 8601, UTC)."""
+    snapshot = table.current_snapshot()
+    summary = _summary(snapshot)
+    return {
+        "name": ".".join(table.name()),
+        "rows": int(summary.get("total-records", 0)),
+        "files": int(summary.get("total-data-files", 0)),
+        "bytes": int(summary.get("total-files-size", 0)),
+        "snapshot_id": snapshot.snapshot_id if snapshot else None,
+        "committed_at": _time(snapshot) if snapshot else None,
+    }
+
+
+def describe(table: Table, template: TableTemplate | None) -> dict[str, Any]:
+    """Columns, layout, properties and snapshots of a table, with what its template adds."""
+    schema = table.schema()
+    columns = {column.name: column for column in template.columns} if template else {}
+    return {
+        **summarise(table),
+        "location": table.location(),
+        "description": template.description if template else "",
+        "owner": template.owner if template else "",
+        "managed": template is not None,
+        "columns": [
+            {
+                "id": field.field_id,
+                "name": field.name,
+                "type": type_string(field.field_type),
+                "required": field.required,
+                "pii": columns[field.name].pii if field.name in columns else None,
+                "access_level": columns[field.name].access_level if field.name in columns else None,
+                "description": field.doc or "",
+            }
+            for field in schema.fields
+        ],
+        "identifier": sorted(schema.identifier_field_names()),
+        "partitions": [f"{part.transform}({schema.find_column_name(part.source_id)})" for part in table.spec().fields],
+        "sort_order": [f"{schema.find_column_name(sort.source_id)} {sort.direction} {sort.null_order}" for sort in table.sort_order().fields],
+        "properties": dict(sorted(table.properties.items())),
+        "snapshots": [
+            {
+                "snapshot_id": snapshot.snapshot_id,
+                "committed_at": _time(snapshot),
+                "operation": snapshot.summary.operation.value if snapshot.summary else None,
+                "added_rows": int(_summary(snapshot).get("added-records", 0)),
+                "total_rows": int(_summary(snapshot).get("total-records", 0)),
+                "run_id": _summary(snapshot).get("lakehouse.run-id"),
+            }
+            for snapshot in table.metadata.snapshots
+        ],
+    }
+
+
+def first_rows(table: Table, template: TableTemplate | None, limit: int, reveal: bool) -> list[dict[str, Any]]:
+    """Some rows. Values of pii and restricted columns, and of any column that no template describes, are masked, and not even read."""
+    top = [field.name for field in table.schema().fields]
+    open_columns = {column.name for column in template.columns if not column.hidden} if template else set[str]()
+    shown = top if reveal else [name for name in top if name in open_columns]
+    scan = table.scan(limit=limit, selected_fields=tuple(shown) if shown else tuple(top[:1]))
+    rows = (row for batch in scan.to_arrow_batch_reader() for row in batch.to_pylist())
+    return [{name: row[name] if name in shown else MASK for name in top} for row in islice(rows, limit)]
+
+
+def _summary(snapshot: Snapshot | None) -> dict[str, str]:
+    return snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
+
+
+def _time(snapshot: Snapshot) -> str:
+    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,169 @@
+"""Every environment variable the project reads, in one class."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from pydantic import ByteSize, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse.errors import SettingsError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+Backend = Literal["local", "aws-glue", "aws-nessie", "gcp"]
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_MIB = 1024 * 1024
+
+
+class LakehouseSettings(BaseSettings):
+    """What a deployment sets, by environment variable or in a ``.env`` file of the working directory.
+
+    Relative defaults are below the project's folder, relative values below the working directory.
+    """
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True)
+
+    backend: Backend = Field(
+        "local", validation_alias="LAKEHOUSE_BACKEND", description="Which catalog: local, aws-glue, aws-nessie or gcp."
+    )
+    warehouse: str = Field(
+        str(PROJECT_ROOT / "data" / "warehouse"),
+        validation_alias="LAKEHOUSE_WAREHOUSE",
+        description="Where tables are: a folder for local, s3://… for aws-*, gs://… for gcp.",
+    )
+    landing: str = Field(
+        str(PROJECT_ROOT / "data" / "landing"),
+        validation_alias="LAKEHOUSE_LANDING",
+        description="Where source files arrive; templates refer to it as ${LAKEHOUSE_LANDING}.",
+    )
+    templates: Path = Field(
+        PROJECT_ROOT / "table-templates", validation_alias="LAKEHOUSE_TEMPLATES", description="The folder with the templates."
+    )
+    catalog_name: str = Field(
+        "lakehouse", validation_alias="LAKEHOUSE_CATALOG", description="The catalog's name, the same for every engine."
+    )
+    write_memory: ByteSize = Field(
+        ByteSize(1024 * _MIB),
+        ge=64 * _MIB,
+        validation_alias="LAKEHOUSE_WRITE_MEMORY",
+        description="The memory a run may hold rows in, e.g. 512MiB. A sorted file holds at most a quarter of it, uncompressed.",
+    )
+    commit_timeout: float = Field(
+        600, gt=0, validation_alias="LAKEHOUSE_COMMIT_TIMEOUT", description="Seconds for which a commit is tried again on conflicts."
+    )
+    aws_region: str | None = Field(None, validation_alias="AWS_REGION", description="aws-*: the region of bucket and catalog.")
+    glue_catalog_id: str | None = Field(
+        None, validation_alias="GLUE_CATALOG_ID", description="aws-glue: the catalog's account, if another."
+    )
+    nessie_uri: str | None = Field(None, validation_alias="NESSIE_URI", description="aws-nessie: the server, without /iceberg.")
+    branch: str = Field("main", validation_alias="LAKEHOUSE_BRANCH", description="aws-nessie: the branch that everything reads and writes.")
+    nessie_token: SecretStr | None = Field(None, validation_alias="NESSIE_TOKEN", description="aws-nessie: a bearer token.")
+    nessie_credential: SecretStr | None = Field(
+        None, validation_alias="NESSIE_CREDENTIAL", description="aws-nessie: OAuth client, id:secret."
+    )
+    nessie_oauth_uri: str | None = Field(None, validation_alias="NESSIE_OAUTH_URI", description="aws-nessie: the OAuth token endpoint.")
+    nessie_scope: str | None = Field(None, validation_alias="NESSIE_SCOPE", description="aws-nessie: the OAuth scope.")
+    rest_uri: str = Field(
+        "https://biglake.googleapis.com/iceberg/v1/restcatalog",
+        validation_alias="ICEBERG_REST_URI",
+        description="gcp: the Iceberg REST catalog.",
+    )
+    google_project: str | None = Field(None, validation_alias="GOOGLE_CLOUD_PROJECT", description="gcp: the project that is billed.")
+    gcp_credentials: Literal["vended", "own"] = Field(
+        "vended", validation_alias="LAKEHOUSE_GCP_CREDENTIALS", description="gcp: storage credentials from the catalog, or one's own."
+    )
+
+    @classmethod
+    def load(cls, **overrides: Any) -> LakehouseSettings:
+        """The settings of this environment.
+
+        Raises:
+            SettingsError: naming every variable that is wrong, or missing for the backend.
+        """
+        try:
+            settings = cls(**overrides)
+        except ValidationError as error:
+            lines = [f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}." for detail in error.errors(include_input=False)]
+            raise SettingsError("Settings that cannot be used:\n  " + "\n  ".join(lines) + "\nSee `lakehouse env --help`.") from None
+        settings._check_backend()
+        return settings
+
+    def _check_backend(self) -> None:
+        scheme = _SCHEMES[self.backend]
+        missing = [name for name in _REQUIRED[self.backend] if not self._value_of(name)]
+        wrong = [f"The backend {self.backend} needs {', '.join(missing)}: set what is missing."] if missing else []
+        if scheme and not self.warehouse.startswith(scheme):
+            wrong.append(
+                f"LAKEHOUSE_WAREHOUSE is {self.warehouse!r}; the backend {self.backend} needs a location that starts with {scheme}."
+            )
+        if wrong:
+            raise SettingsError("\n".join([*wrong, "See docs/configuration-reference.md."]))
+        if not scheme:
+            _ = self.warehouse_folder
+
+    def _value_of(self, variable: str) -> Any:
+        return next(getattr(self, name) for name, field in type(self).model_fields.items() if field.validation_alias == variable)
+
+    @cached_property
+    def warehouse_folder(self) -> Path:
+        """The warehouse as a folder of this machine. Raises SettingsError where it is none."""
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", self.warehouse) and not self.warehouse.startswith("file:///"):
+            raise SettingsError(f"LAKEHOUSE_WAREHOUSE is {self.warehouse!r}; the backend local needs a folder, or file:///<folder>.")
+        is_uri = self.warehouse.startswith("file://")
+        folder = Path(unquote(self.warehouse.removeprefix("file://")) if is_uri else self.warehouse).expanduser().absolute()
+        if set(str(folder)) & set("#?%"):  # Iceberg's locations are URIs, and engines differ on how to escape these.
+            raise SettingsError(f"LAKEHOUSE_WAREHOUSE is {str(folder)!r}; use a folder without #, ? and % in its path.")
+        return folder
+
+    @property
+    def warehouse_uri(self) -> str:
+        """The warehouse as Iceberg writes it, without a slash at the end."""
+        return f"file://{self.warehouse_folder}" if self.backend == "local" else self.warehouse.rstrip("/")
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What ``${NAME}`` may stand for in a template: the environment, and the two folders' defaults."""
+        return {**os.environ, "LAKEHOUSE_WAREHOUSE": self.warehouse, "LAKEHOUSE_LANDING": self.landing}
+
+    def fill_in(self, text: str, where: str) -> str:
+        """``text`` with every ``${NAME}`` replaced.
+
+        Raises:
+            SettingsError: naming the variable that is not set, and ``where`` it is used.
+        """
+        variables = self.variables
+
+        def value(match: re.Match[str]) -> str:
+            name = match.group(1)
+            if not variables.get(name):
+                raise SettingsError(f"{where} uses ${{{name}}}, which is not set. Set the environment variable {name}.")
+            return variables[name]
+
+        return _VARIABLE.sub(value, text)
+
+
+_SCHEMES: dict[str, str] = {"local": "", "aws-glue": "s3://", "aws-nessie": "s3://", "gcp": "gs://"}
+_REQUIRED: dict[str, tuple[str, ...]] = {
+    "local": (),
+    "aws-glue": ("AWS_REGION",),
+    "aws-nessie": ("AWS_REGION", "NESSIE_URI"),
+    "gcp": ("GOOGLE_CLOUD_PROJECT",),
+}
+
+
+def configuration_table() -> str:
+    """The Markdown table of every variable, for docs/configuration-reference.md."""
+    rows = ["| variable | default | meaning |", "| --- | --- | --- |"]
+    for field in LakehouseSettings.model_fields.values():
+        default = field.default
+        if isinstance(default, ByteSize):
+            default = default.human_readable().replace(".0", "")
+        elif isinstance(default, str | Path):
+            default = str(default).replace(f"{PROJECT_ROOT}/", "")
+        rows.append(f"| `{field.validation_alias}` | {'' if default is None else f'`{default}`'} | {field.description} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,349 @@
+"""The model of one template, ``table-templates/<table>.yaml``, and what it means in Iceberg's terms."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pyiceberg.partitioning import PARTITION_FIELD_ID_START, UNPARTITIONED_PARTITION_SPEC, PartitionSpec
+from pyiceberg.partitioning import PartitionField as IcebergPartitionField
+from pyiceberg.schema import Schema
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, NullOrder, SortDirection, SortOrder
+from pyiceberg.table.sorting import SortField as IcebergSortField
+from pyiceberg.transforms import IdentityTransform, Transform, parse_transform
+from pyiceberg.types import IcebergType, NestedField, PrimitiveType
+
+from lakehouse.types import arrow_field, assign_ids, parse_type
+
+NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
+# At most as many digits as fit a timedelta, and Iceberg's 32-bit parameters.
+DURATION_PATTERN = r"^[1-9][0-9]{0,5}(m|h|d|w)$"
+TRANSFORM_PATTERN = r"^(identity|year|month|day|hour|(bucket|truncate)\[[1-9][0-9]{0,8}\])$"
+QUARANTINE_SUFFIX = "__quarantine"
+TIME_TRANSFORMS = ("year", "month", "day", "hour")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def parse_duration(text: str) -> timedelta:
+    """``"90m"``, ``"24h"``, ``"7d"``, ``"2w"`` as a timedelta. Raises ValueError for anything else."""
+    if not re.fullmatch(DURATION_PATTERN, text):
+        raise ValueError(f"{text!r} is not a duration such as 90m, 24h, 7d or 2w")
+    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+
+
+def _scalar_text(value: Any) -> Any:
+    """A number or boolean as the text that Terraform's ``tostring`` gives for it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return format(Decimal(repr(value)), "f").removesuffix(".0")
+    return str(value) if isinstance(value, int) else value
+
+
+ScalarText = Annotated[str, BeforeValidator(_scalar_text, json_schema_input_type=str | int | float | bool)]
+
+
+def _pattern(pattern: str) -> dict[str, Any]:
+    """For the editor only: lint says the same in words of its own (rules.py)."""
+    return {"pattern": pattern}
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Column(_Model):
+    """One column of a table."""
+
+    name: str = Field(description="Matches [a-z][a-z0-9_]*, unique in the table.", json_schema_extra=_pattern(NAME_PATTERN))
+    type: str = Field(
+        description="boolean, int, long, float, double, decimal(P,S), date, time, timestamp, timestamptz, string, uuid, binary, "
+        "fixed[N], list<T>, map<K, V> or struct<a: T, b: T>, nested at will.",
+        examples=["string", "timestamptz", "decimal(18,2)", "list<struct<sku: string, quantity: int>>"],
+    )
+    required: bool = Field(default=False, description="Rows with a null here do not fit.")
+    description: str = Field(default="", description="Becomes the column's documentation in every catalog.")
+    pii: bool = Field(default=False, description="Personal data: never in logs, alerts, check results or table metadata.")
+    access_level: Literal["public", "internal", "restricted"] = Field(
+        default="public", description="The reader role sees public and internal; writer and admin see all."
+    )
+    renamed_from: list[str] = Field(
+        default=[], description="Former names, oldest first: the column keeps its Iceberg field id, no data is rewritten."
+    )
+
+    @cached_property
+    def iceberg_type(self) -> IcebergType:
+        """The type with placeholder ids. Raises TypeStringError for a string that is no type."""
+        return parse_type(self.type)
+
+    @property
+    def hidden(self) -> bool:
+        """Whether values of this column must stay out of logs, metadata and paths."""
+        return self.pii or self.access_level == "restricted"
+
+
+class PartitionField(_Model):
+    """One field of the partition spec."""
+
+    column: str = Field(description="The source column.")
+    transform: str = Field(
+        default="identity",
+        description="identity, year, month, day, hour, bucket[N] or truncate[N].",
+        json_schema_extra=_pattern(TRANSFORM_PATTERN),
+    )
+
+    @property
+    def iceberg_transform(self) -> Transform[Any, Any]:
+        """The PyIceberg transform; an UnknownTransform where the text is none."""
+        return parse_transform(self.transform)
+
+    @property
+    def name(self) -> str:
+        """The partition field's name, as Iceberg's builders name it: ``event_timestamp_day``, ``user_id_bucket``."""
+        kind = self.transform.split("[")[0]
+        suffix = {"identity": "", "truncate": "_trunc"}.get(kind, f"_{kind}")
+        return self.column + suffix
+
+
+class SortField(_Model):
+    """One field of the sort order."""
+
+    column: str = Field(description="A column of a primitive type.")
+    direction: Literal["asc", "desc"] = Field(default="asc", description="Smallest or largest first.")
+    null_order: Literal["nulls_first", "nulls_last"] | None = Field(
+        default=None, description="Default, as in Iceberg: nulls first when ascending, last when descending."
+    )
+
+    @property
+    def nulls_first(self) -> bool:
+        return self.direction == "asc" if self.null_order is None else self.null_order == "nulls_first"
+
+
+class CsvOptions(_Model):
+    """How a CSV file is laid out."""
+
+    delimiter: str = Field(default=",", description="One character.")
+    column_names: list[str] | None = Field(default=None, description="Names of the fields, for files without a header line.")
+    skip_rows: int = Field(default=0, ge=0, description="Lines to skip at the start of each file.")
+    null_values: list[str] = Field(default=[""], description="Unquoted texts that mean null.")
+
+
+class Source(_Model):
+    """Where source files come from."""
+
+    path: str = Field(description="A folder or file: local, s3://… or gs://…; ${VARIABLE} is filled in at run time.")
+    format: Literal["parquet", "csv", "json", "jsonl"] = Field(description="json is one array of objects; jsonl one object a line.")
+    csv_options: CsvOptions | None = Field(default=None, description="For the format csv only.")
+
+
+class _Pipeline(_Model):
+    cron: str | None = Field(default=None, description="When the pipeline runs, five fields, UTC. Without it: by hand.")
+
+
+class EventStreamPipeline(_Pipeline):
+    """Appends each source file's rows exactly once."""
+
+    pattern: Literal["event_stream"] = Field(description="Append.")
+    source: Source = Field(description="The files whose rows are appended.")
+    on_bad_rows: Literal["fail", "quarantine"] = Field(
+        default="fail", description="quarantine puts rows that do not fit into <name>__quarantine with the reason."
+    )
+
+
+class ScdType2Pipeline(_Pipeline):
+    """Keeps every version of a business key, with its validity."""
+
+    pattern: Literal["scd_type2"] = Field(description="Merge.")
+    source: Source = Field(description="The files with the change records.")
+    key: list[str] = Field(min_length=1, description="The business key.")
+    effective_at: str = Field(description="The column that says from when a change record holds.")
+    operation: str | None = Field(default=None, description="The column that says insert, update or delete.")
+    on_bad_rows: Literal["fail", "quarantine"] = Field(
+        default="fail", description="quarantine puts rows that do not fit into <name>__quarantine with the reason."
+    )
+
+
+class FeaturePartitions(_Model):
+    """The daily partitions of a feature table."""
+
+    start: str = Field(description="The first day, quoted: YYYY-MM-DD.", json_schema_extra=_pattern(r"^\d{4}-\d{2}-\d{2}$"))
+
+
+class FeatureTablePipeline(_Pipeline):
+    """Recomputes a daily partition by SQL."""
+
+    pattern: Literal["feature_table"] = Field(description="Recompute a partition.")
+    sql: str = Field(description="A SQL file beside the template.")
+    inputs: list[str] = Field(min_length=1, description="Tables the SQL reads, as name or namespace.name.")
+    partitions: FeaturePartitions = Field(description="Which daily partitions there are.")
+    lookback: str = Field(default="1d", description="How far back late data is recomputed.", json_schema_extra=_pattern(DURATION_PATTERN))
+
+
+Pipeline = Annotated[EventStreamPipeline | ScdType2Pipeline | FeatureTablePipeline, Field(discriminator="pattern")]
+
+
+class Checks(_Model):
+    """Quality checks."""
+
+    generated: bool = Field(default=True, description="Checks derived from the template: required, identifier, schema, freshness.")
+    blocking: list[str] = Field(default=[], description="Checks whose failure keeps downstream tables from running.")
+
+
+class Maintenance(_Model):
+    """How the table is kept healthy."""
+
+    compact: bool = Field(default=True, description="Whether small files are rewritten into large ones.")
+    keep_snapshots: str = Field(
+        default="7d", description="How long snapshots can be read and rolled back to.", json_schema_extra=_pattern(DURATION_PATTERN)
+    )
+    keep_at_least: int = Field(default=20, ge=1, description="Snapshots that stay, however old.")
+
+
+class TableTemplate(_Model):
+    """One Apache Iceberg table: its schema, layout, permissions and pipeline."""
+
+    name: str = Field(description="Matches [a-z][a-z0-9_]* and the file's name.", json_schema_extra=_pattern(NAME_PATTERN))
+    namespace: str = Field(description="The database the table is in.", json_schema_extra=_pattern(NAME_PATTERN))
+    description: str = Field(default="", description="What a row is, in one line; becomes the table's comment.")
+    owner: str = Field(default="", description="A team's name or an e-mail address.")
+    tags: dict[str, ScalarText] = Field(default={}, description="For Dagster and the clouds: letters, digits, `_`, `.` and `-`.")
+    columns: list[Column] = Field(min_length=1, description="In the order of the table.")
+    identifier: list[str] = Field(default=[], description="The columns that make a row unique: Iceberg's identifier fields.")
+    partition_spec: list[PartitionField] = Field(default=[], description="How rows are divided into files.")
+    sort_order: list[SortField] = Field(default=[], description="How rows are sorted within a file.")
+    properties: dict[str, ScalarText] = Field(default={}, description="Iceberg table properties.")
+    pipeline: Pipeline | None = Field(default=None, description="What fills the table; `pattern` chooses which.")
+    source: Source | None = Field(default=None, description="Short form of an event_stream pipeline without a schedule.")
+    publish: Literal["direct", "audited"] = Field(default="direct", description="audited: write, check, then publish.")
+    freshness: str | None = Field(
+        default=None, description="The oldest that the newest data may be.", json_schema_extra=_pattern(DURATION_PATTERN)
+    )
+    checks: Checks = Field(default=Checks(), description="Which quality checks there are, and which stop what follows.")
+    maintenance: Maintenance = Field(default=Maintenance(), description="Compaction, and how long snapshots stay.")
+
+    _path: Path = PrivateAttr(default=Path())
+
+    @property
+    def path(self) -> Path:
+        """The file this template was read from."""
+        return self._path
+
+    @property
+    def table_name(self) -> str:
+        """``namespace.name``."""
+        return f"{self.namespace}.{self.name}"
+
+    @property
+    def event_stream(self) -> EventStreamPipeline | None:
+        """The event_stream pipeline, also where the short form's ``source`` stands for it."""
+        if self.source is not None:
+            return EventStreamPipeline(pattern="event_stream", source=self.source)
+        return self.pipeline if isinstance(self.pipeline, EventStreamPipeline) else None
+
+    @property
+    def hidden_columns(self) -> frozenset[str]:
+        """Columns whose values must stay out of logs, metadata and paths: pii or restricted."""
+        return frozenset(column.name for column in self.columns if column.hidden)
+
+    @cached_property
+    def iceberg_schema(self) -> Schema:
+        """The schema as a catalog gives it to a new table: field ids 1…n, identifier fields set."""
+        fields = [
+            NestedField(0, column.name, column.iceberg_type, required=column.required, doc=column.description or None)
+            for column in self.columns
+        ]
+        numbered = assign_ids(fields)
+        identifier = [field.field_id for field in numbered if field.name in self.identifier]
+        return Schema(*numbered, identifier_field_ids=identifier)
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema of the table's rows, every field with its Iceberg field id."""
+        return pa.schema([arrow_field(field) for field in self.iceberg_schema.fields])
+
+    def iceberg_partition_spec(self, schema: Schema) -> PartitionSpec:
+        """The partition spec in terms of the field ids of ``schema``."""
+        if not self.partition_spec:
+            return UNPARTITIONED_PARTITION_SPEC
+        return PartitionSpec(
+            *(
+                IcebergPartitionField(
+                    schema.find_field(part.column).field_id, PARTITION_FIELD_ID_START + index, part.iceberg_transform, part.name
+                )
+                for index, part in enumerate(self.partition_spec)
+            )
+        )
+
+    def iceberg_sort_order(self, schema: Schema) -> SortOrder:
+        """The sort order in terms of the field ids of ``schema``."""
+        if not self.sort_order:
+            return UNSORTED_SORT_ORDER
+        return SortOrder(
+            *(
+                IcebergSortField(
+                    schema.find_field(sort.column).field_id,
+                    IdentityTransform(),
+                    SortDirection.ASC if sort.direction == "asc" else SortDirection.DESC,
+                    NullOrder.NULLS_FIRST if sort.nulls_first else NullOrder.NULLS_LAST,
+                )
+                for sort in self.sort_order
+            )
+        )
+
+    @cached_property
+    def table_properties(self) -> dict[str, str]:
+        """The table properties: those of the template, and those that its rules need."""
+        schema = self.iceberg_schema
+        leaves = [
+            schema.find_column_name(field_id) or ""
+            for field_id in sorted(schema.field_ids)
+            if isinstance(schema.find_type(field_id), PrimitiveType)
+        ]
+        hidden_fields = [name for name in leaves if name.split(".")[0] in self.hidden_columns]
+        return {
+            # PyIceberg 0.12 retries a stale append by itself, which doubled rows; lakehouse/commit.py retries safely.
+            "commit.retry.num-retries": "0",
+            **({"comment": self.description} if self.description else {}),
+            **({"owner": self.owner} if self.owner else {}),
+            **self.properties,
+            # Manifests are readable by more people than rows are: no bounds of what only some may see.
+            **{f"write.metadata.metrics.column.{name}": "none" for name in hidden_fields},
+        }
+
+    @property
+    def quarantine(self) -> TableTemplate | None:
+        """The template of ``<name>__quarantine``, where the pipeline asks for one. Every column is restricted."""
+        pipeline = self.event_stream if self.event_stream else self.pipeline
+        if isinstance(pipeline, FeatureTablePipeline) or pipeline is None or pipeline.on_bad_rows != "quarantine":
+            return None
+
+        def column(name: str, type_: str, description: str, required: bool = True) -> Column:
+            return Column(name=name, type=type_, required=required, description=description, access_level="restricted")
+
+        return TableTemplate(
+            name=self.name + QUARANTINE_SUFFIX,
+            namespace=self.namespace,
+            description=f"Rows that do not fit {self.table_name}, with the reason.",
+            owner=self.owner,
+            tags=self.tags,
+            columns=[
+                column("source_file", "string", "The file the row came from."),
+                column("source_row", "long", "The row's number in it, from 1."),
+                column("reason", "string", "Why the row does not fit."),
+                column("record", "string", "The row as JSON, or its text where it could not be read.", required=False),
+                column("batch_id", "string", "The batch that found it."),
+                column("quarantined_at", "timestamptz", "When."),
+            ],
+        )
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of a template, as editors use it: ``table-templates/schema.json``."""
+    schema = TableTemplate.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Table template"}

@@ -1,0 +1,323 @@
+"""The writer: a stream of Arrow batches becomes sorted Parquet files of the target size, in bounded memory.
+
+Batches are collected per partition. What is enough for one file is sorted, encoded and uploaded by one of two
+threads while the next rows are read. Where rows of many partitions come mixed, the largest collections wait on
+local disk, so that files still reach their size. Nothing is visible before the commit (``commit.py``).
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyiceberg.io.pyarrow import (
+    MetricModeTypes,
+    compute_statistics_plan,
+    data_file_statistics_from_parquet_metadata,
+    parquet_path_to_id_mapping,
+)
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
+from pyiceberg.partitioning import PartitionFieldValue, PartitionKey, partition_record_value
+from pyiceberg.table import Table, TableProperties
+from pyiceberg.table.sorting import NullOrder, SortDirection
+from pyiceberg.typedef import Record
+from pyiceberg.utils.properties import property_as_int
+
+from lakehouse.types import arrow_field
+
+_ENCODERS = 2
+_DICTIONARY_SAMPLE = 10_000
+
+
+class _PartitionKey(PartitionKey):
+    """PyIceberg's, but also for several transforms of one column."""
+
+    @cached_property
+    def partition(self) -> Record:
+        return Record(*(partition_record_value(value.field, value.value, self.schema) for value in self.field_values))
+
+
+class _Collection:
+    """Rows of one partition that wait for enough company to fill a file: in memory, or spilled to disk."""
+
+    def __init__(self, key: _PartitionKey | None) -> None:
+        self.key = key
+        self.batches: list[pa.RecordBatch] = []
+        self.spilled: list[Path] = []
+        self.memory = 0
+        self.bytes = 0
+        self.touched = 0
+
+    def add(self, batch: pa.RecordBatch, clock: int) -> None:
+        """Adds rows; ``clock`` counts the bytes of all rows seen so far."""
+        self.touched = clock
+        self.batches.append(batch)
+        self.memory += batch.nbytes
+        self.bytes += batch.nbytes
+
+    def spill(self, path: Path) -> None:
+        """Moves the rows in memory to a new file."""
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, self.batches[0].schema, options=options) as writer:
+            for batch in self.batches:
+                writer.write_batch(batch)
+        self.spilled.append(path)
+        self.batches, self.memory = [], 0
+
+    def take(self) -> pa.Table:
+        """All rows, in the order in which they came."""
+        tables: list[pa.Table] = []
+        for path in self.spilled:
+            with pa.OSFile(str(path), "rb") as source:
+                tables.append(pa.ipc.open_stream(source).read_all())
+            path.unlink()
+        if self.batches:
+            tables.append(pa.Table.from_batches(self.batches))
+        return pa.concat_tables(tables)
+
+
+class DataFileWriter:
+    """Writes a table's data files from batches in the table's Arrow schema.
+
+    Use it as a context manager and call ``finish`` inside; leaving without ``finish`` deletes what was written.
+
+    Args:
+        memory: bytes of rows to hold at most, in collections and in encoders together.
+    """
+
+    def __init__(self, table: Table, memory: int) -> None:
+        self._table = table
+        self._metadata = table.metadata
+        self._schema = table.schema()
+        self._arrow_schema = pa.schema([arrow_field(field) for field in self._schema.fields])
+        self._target = property_as_int(
+            table.properties, TableProperties.WRITE_TARGET_FILE_SIZE_BYTES, TableProperties.WRITE_TARGET_FILE_SIZE_BYTES_DEFAULT
+        )
+        # One half of the memory is for collections, a quarter for each encoder.
+        self._collect_limit = memory // 2
+        self._file_limit = memory // (2 * _ENCODERS)
+        self._collections: dict[tuple[Any, ...], _Collection] = {}
+        self._transforms = [
+            (field, self._schema.find_field(field.source_id).name, field.transform.pyarrow_transform(self._schema.find_type(field.source_id)))
+            for field in table.spec().fields
+        ]
+        self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encoder")
+        self._slots = threading.Semaphore(_ENCODERS)
+        self._futures: list[Future[DataFile]] = []
+        self._locations: list[str] = []
+        self._spill = tempfile.TemporaryDirectory(prefix="lakehouse-spill-")
+        self._counter = itertools.count()
+        self._write_id = uuid.uuid4()
+        self._clock = 0
+        self._arrow_bytes = 0
+        self._file_bytes = 0
+        self._finished = False
+
+    def __enter__(self) -> DataFileWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._encoders.shutdown(wait=True, cancel_futures=True)
+        self._spill.cleanup()
+        if not self._finished:
+            delete_files(self._table, self._locations)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Takes rows in. Blocks while both encoders are busy and another file is full."""
+        self._clock += batch.nbytes
+        for key, rows in self._split(batch):
+            collection = self._collections.get(key)
+            if collection is None:
+                collection = self._collections[key] = _Collection(self._partition_key(key))
+            collection.add(rows, self._clock)
+        for key, collection in list(self._collections.items()):
+            # Input mostly comes in the order of time: a partition that gets no more rows is complete.
+            cold = self._clock - collection.touched > self._collect_limit // 4
+            if collection.bytes >= (self._file_limit // 16 if cold else self._bytes_per_file()):
+                self._encode(self._collections.pop(key))
+        self._keep_within_memory()
+
+    def finish(self) -> list[DataFile]:
+        """Writes what still waits and returns every file. Raises what an encoder raised."""
+        for collection in self._collections.values():
+            self._encode(collection)
+        self._collections = {}
+        files = [future.result() for future in self._futures]
+        self._finished = True
+        return files
+
+    def _bytes_per_file(self) -> int:
+        """How many bytes of Arrow make a file of the target size, by the compression seen so far."""
+        ratio = self._file_bytes / self._arrow_bytes if self._arrow_bytes else 1 / 3
+        return min(int(self._target / ratio), self._file_limit)
+
+    def _keep_within_memory(self) -> None:
+        in_memory = sum(collection.memory for collection in self._collections.values())
+        if in_memory <= self._collect_limit:
+            return
+        for collection in sorted(self._collections.values(), key=lambda found: (found.touched, -found.memory)):
+            if not collection.memory:
+                continue
+            in_memory -= collection.memory
+            collection.spill(Path(self._spill.name) / f"{next(self._counter)}.arrow")
+            if in_memory <= self._collect_limit // 2:
+                return
+
+    def _split(self, batch: pa.RecordBatch) -> Iterator[tuple[tuple[Any, ...], pa.RecordBatch]]:
+        """The batch's rows by their partition values, without a copy where all have the same."""
+        if batch.num_rows == 0:
+            return
+        if not self._transforms:
+            yield (), batch
+            return
+        values = [transform(batch.column(name)) for _, name, transform in self._transforms]
+        encoded = [column.dictionary_encode("encode") for column in values]
+        if all(len(column.dictionary) == 1 for column in encoded):
+            yield tuple(column.dictionary[0].as_py() for column in encoded), batch
+            return
+        groups = encoded[0].indices.cast(pa.int64())
+        for column in encoded[1:]:
+            groups = pc.add(pc.multiply(groups, len(column.dictionary)), column.indices.cast(pa.int64()))
+        order = pc.sort_indices(groups)
+        sorted_groups = groups.take(order)
+        start = 0
+        for run in pc.run_end_encode(sorted_groups).run_ends.to_pylist():
+            indices = order.slice(start, run - start)
+            first = indices[0].as_py()
+            yield tuple(column[first].as_py() for column in values), batch.take(indices)
+            start = run
+
+    def _partition_key(self, values: tuple[Any, ...]) -> _PartitionKey | None:
+        if not self._transforms:
+            return None
+        fields = [PartitionFieldValue(field, value) for (field, _, _), value in zip(self._transforms, values, strict=True)]
+        return _PartitionKey(fields, self._table.spec(), self._schema)
+
+    def _encode(self, collection: _Collection) -> None:
+        self._slots.acquire()
+        location = self._table.location_provider().new_data_location(
+            f"{next(self._counter):05d}-{self._write_id}.parquet", collection.key
+        )  # fmt: skip
+        self._locations.append(location)
+        self._futures.append(self._encoders.submit(self._encode_file, collection, location))
+        for future in self._futures:
+            if future.done():
+                future.result()  # raises here, not only at the end, when an encoder failed
+
+    def _encode_file(self, collection: _Collection, location: str) -> DataFile:
+        try:
+            return self._write_file(collection.take(), collection.key, location)
+        finally:
+            self._slots.release()
+
+    def _write_file(self, rows: pa.Table, key: _PartitionKey | None, location: str) -> DataFile:
+        properties = self._metadata.properties
+        paths = parquet_path_to_id_mapping(self._schema)
+        plan = compute_statistics_plan(self._schema, properties)
+        group = property_as_int(properties, TableProperties.PARQUET_ROW_GROUP_LIMIT, TableProperties.PARQUET_ROW_GROUP_LIMIT_DEFAULT)
+        order = self._order(rows)
+        output = self._table.io.new_output(location)
+        with output.create(overwrite=True) as stream:
+            with pq.ParquetWriter(
+                stream,
+                self._arrow_schema,
+                store_decimal_as_integer=True,
+                use_dictionary=[path for path in paths if _repeats(rows, path.split(".")[0])],
+                # A hidden column's bounds stay out of the file's footer too.
+                write_statistics=[path for path, id_ in paths.items() if plan[id_].mode.type != MetricModeTypes.NONE],
+                **_parquet_options(properties),
+            ) as writer:
+                for start in range(0, rows.num_rows, group or 1):
+                    part = rows.slice(start, group) if order is None else rows.take(order.slice(start, group))
+                    writer.write_table(part.cast(self._arrow_schema), row_group_size=group)
+        size = len(output)
+        self._arrow_bytes, self._file_bytes = self._arrow_bytes + rows.nbytes, self._file_bytes + size
+        statistics = data_file_statistics_from_parquet_metadata(writer.writer.metadata, plan, paths)
+        return DataFile.from_args(
+            content=DataFileContent.DATA,
+            file_path=location,
+            file_format=FileFormat.PARQUET,
+            partition=key.partition if key else Record(),
+            file_size_in_bytes=size,
+            sort_order_id=self._metadata.default_sort_order_id or None,
+            spec_id=self._metadata.default_spec_id,
+            equality_ids=None,
+            key_metadata=None,
+            **statistics.to_serialized_dict(),
+        )
+
+    def _order(self, rows: pa.Table) -> pa.UInt64Array | None:
+        """The indices that sort the rows by the table's sort order; None where they are sorted already, or have no order.
+
+        Arrow places nulls for all keys alike and Iceberg for each field, so nulls are keys of their own; so are
+        NaNs, which are larger than any number: https://iceberg.apache.org/spec/#sorting
+        """
+        columns: list[tuple[pa.ChunkedArray, str]] = []
+        for field in self._table.sort_order().fields:
+            column = rows.column(self._schema.find_field(field.source_id).name)
+            direction = "ascending" if field.direction == SortDirection.ASC else "descending"
+            if column.null_count:
+                columns.append((column.is_null(), "descending" if field.null_order == NullOrder.NULLS_FIRST else "ascending"))
+            if pa.types.is_floating(column.type):
+                columns.append((pc.is_nan(column), direction))
+            columns.append((column, direction))
+        if not columns:
+            return None
+        keys = pa.table([column for column, _ in columns], names=[str(index) for index in range(len(columns))])
+        order = pc.sort_indices(keys, sort_keys=[(str(index), direction) for index, (_, direction) in enumerate(columns)])
+        steps = pc.pairwise_diff(order.cast(pa.int64()))
+        return None if pc.all(pc.equal(steps, 1)).as_py() in (True, None) else order
+
+
+def write_files(table: Table, batches: Iterable[pa.RecordBatch], memory: int) -> list[DataFile]:
+    """Writes ``batches``, which have the table's Arrow schema, as data files that no snapshot names yet."""
+    with DataFileWriter(table, memory) as writer:
+        for batch in batches:
+            writer.write(batch)
+        return writer.finish()
+
+
+def delete_files(table: Table, locations: Iterable[str]) -> None:
+    """Deletes files that are certainly not in any snapshot. What cannot be deleted is left to maintenance."""
+    for location in locations:
+        try:
+            table.io.delete(location)
+        except OSError:
+            continue
+
+
+def _repeats(rows: pa.Table, column: str) -> bool:
+    """Whether a column's values repeat enough for a dictionary to be worth its making."""
+    sample = rows.column(column).slice(0, _DICTIONARY_SAMPLE)
+    if pa.types.is_nested(sample.type) or len(sample) < _DICTIONARY_SAMPLE:
+        return True
+    if isinstance(sample.type, pa.BaseExtensionType):
+        sample = sample.cast(sample.type.storage_type)
+    return pc.count_distinct(sample).as_py() <= len(sample) // 2
+
+
+def _parquet_options(properties: dict[str, str]) -> dict[str, Any]:
+    """The Parquet writer's options from the table's ``write.parquet.*`` properties, with Iceberg's defaults."""
+    codec = properties.get(TableProperties.PARQUET_COMPRESSION, TableProperties.PARQUET_COMPRESSION_DEFAULT)
+
+    def number(name: str, default: int | None) -> int | None:
+        return property_as_int(properties, name, default)
+
+    return {
+        "compression": "none" if codec == "uncompressed" else codec,
+        "compression_level": number(TableProperties.PARQUET_COMPRESSION_LEVEL, TableProperties.PARQUET_COMPRESSION_LEVEL_DEFAULT),
+        "data_page_size": number(TableProperties.PARQUET_PAGE_SIZE_BYTES, TableProperties.PARQUET_PAGE_SIZE_BYTES_DEFAULT),
+        "dictionary_pagesize_limit": number(TableProperties.PARQUET_DICT_SIZE_BYTES, TableProperties.PARQUET_DICT_SIZE_BYTES_DEFAULT),
+        "write_batch_size": number(TableProperties.PARQUET_PAGE_ROW_LIMIT, TableProperties.PARQUET_PAGE_ROW_LIMIT_DEFAULT),
+    }
