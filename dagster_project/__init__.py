@@ -1,0 +1,8 @@
+"""The Dagster code location of the lakehouse."""
+
+import warnings
+
+from dagster import PreviewWarning
+
+# dagster-iceberg is a preview, and pinned for that reason; each of its classes says so each time it is made.
+warnings.filterwarnings("ignore", category=PreviewWarning, message=r".*Iceberg.*")

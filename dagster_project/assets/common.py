@@ -1,0 +1,53 @@
+"""What every asset says of its table, taken from the template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster import AssetKey, FreshnessPolicy, TableColumn, TableColumnConstraints, TableSchema
+
+from lakehouse.template import Column, TableTemplate, parse_duration
+
+
+def asset_key(template: TableTemplate) -> AssetKey:
+    """``namespace/name``; the IO manager reads the table's name off it."""
+    return AssetKey([template.namespace, template.name])
+
+
+def asset_attributes(template: TableTemplate) -> dict[str, Any]:
+    """The arguments of ``@asset`` that are the same for every pattern."""
+    return {
+        "key": asset_key(template),
+        "description": template.description or None,
+        "group_name": template.namespace,
+        "kinds": {"iceberg", "python"},
+        "owners": [_owner(template.owner)] if template.owner else None,
+        "tags": dict(template.tags),
+        "metadata": {"dagster/column_schema": column_schema(template), "dagster/table_name": template.table_name},
+        # With a limit of 1 in the instance's settings, one deployment's runs on a table wait for each other.
+        "pool": f"{template.namespace}_{template.name}",
+        "freshness_policy": (
+            FreshnessPolicy.time_window(fail_window=parse_duration(template.freshness)) if template.freshness else None
+        ),
+    }
+
+
+def column_schema(template: TableTemplate) -> TableSchema:
+    """The columns with types, descriptions, nullability, and tags for pii and access level."""
+    return TableSchema(columns=[_column(column) for column in template.columns])
+
+
+def _column(column: Column) -> TableColumn:
+    tags = {"access_level": column.access_level, **({"pii": ""} if column.pii else {})}
+    return TableColumn(
+        name=column.name,
+        type=column.type,
+        description=column.description or None,
+        constraints=TableColumnConstraints(nullable=not column.required),
+        tags=tags,
+    )
+
+
+def _owner(owner: str) -> str:
+    """Dagster takes e-mail addresses and ``team:`` names."""
+    return owner if "@" in owner or owner.startswith("team:") else f"team:{owner}"

@@ -1,0 +1,28 @@
+"""The code location: what the templates describe, as Dagster sees it. ``dagster dev -m dagster_project.definitions``"""
+
+from __future__ import annotations
+
+from dagster import Definitions
+
+from dagster_project.assets import build_assets
+from dagster_project.resources.iceberg import LakehouseIOManager
+from dagster_project.schedules import build_schedules
+from lakehouse.lint import load_templates
+from lakehouse.settings import LakehouseSettings
+
+
+def build_definitions(settings: LakehouseSettings) -> Definitions:
+    """Everything, from the templates that the settings name.
+
+    Raises:
+        TemplateError: with every finding, if a template has an error.
+    """
+    templates = load_templates(settings.templates, settings.variables)
+    return Definitions(
+        assets=build_assets(templates),
+        schedules=build_schedules(templates),
+        resources={"io_manager": LakehouseIOManager(name=settings.catalog_name)},
+    )
+
+
+defs = build_definitions(LakehouseSettings.load())

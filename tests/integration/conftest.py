@@ -1,0 +1,98 @@
+"""One fixture gives every integration test its lakehouse; a later backend is one more entry of ``BACKENDS``."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from pyiceberg.catalog import Catalog
+from pyiceberg.table import Table
+
+from lakehouse.apply import Applied, apply
+from lakehouse.catalog import load_table, open_catalog
+from lakehouse.engines import AppendFiles, Engine, WriteResult, open_engine
+from lakehouse.lint import load_templates
+from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
+
+BACKENDS = ["local"]
+
+
+@dataclass
+class Lakehouse:
+    """A new lakehouse with folders for templates and source files, and what tests do with it.
+
+    Attributes:
+        environment: the variables that another process needs to work on the same lakehouse.
+        messages: what engines reported as progress.
+    """
+
+    settings: LakehouseSettings
+    environment: dict[str, str]
+    messages: list[str] = field(default_factory=list)
+
+    @property
+    def landing(self) -> Path:
+        return Path(self.settings.landing)
+
+    @property
+    def catalog(self) -> Catalog:
+        return open_catalog(self.settings)
+
+    @property
+    def engine(self) -> Engine:
+        return open_engine(self.settings, self.catalog)
+
+    def template(self, text: str) -> TableTemplate:
+        """Writes a YAML template (its file is named after the table), and makes its tables."""
+        text = textwrap.dedent(text)
+        name = next(line.split(":")[1].strip() for line in text.splitlines() if line.startswith("name:"))
+        (self.settings.templates / f"{name}.yaml").write_text(text)
+        self.apply()
+        return next(template for template in self.templates() if template.name == name)
+
+    def templates(self) -> list[TableTemplate]:
+        return load_templates(self.settings.templates, self.settings.variables)
+
+    def apply(self) -> list[Applied]:
+        applied = list(apply(self.settings, self.catalog, self.templates()))
+        assert not [found for found in applied if found.action == "failed"], applied
+        return applied
+
+    def land(self, name: str, content: str | bytes) -> Path:
+        """Writes a source file below the landing folder."""
+        path = self.landing / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def run(self, template: TableTemplate, run_id: str = "test") -> WriteResult:
+        """Runs the template's append of new source files."""
+        return self.engine.append_files(AppendFiles(template), run_id, self.messages.append)
+
+    def table(self, name: str) -> Table:
+        return load_table(self.catalog, name)
+
+    def rows(self, name: str) -> pa.Table:
+        """All rows that readers see."""
+        return self.table(name).scan().to_arrow()
+
+
+@pytest.fixture(params=BACKENDS)
+def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lakehouse]:
+    """A lakehouse on each backend, empty."""
+    environment = {
+        "LAKEHOUSE_BACKEND": request.param,
+        "LAKEHOUSE_WAREHOUSE": str(tmp_path / "warehouse"),
+        "LAKEHOUSE_LANDING": str(tmp_path / "landing"),
+        "LAKEHOUSE_TEMPLATES": str(tmp_path / "templates"),
+    }
+    for folder in ("landing", "templates"):
+        (tmp_path / folder).mkdir()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    yield Lakehouse(LakehouseSettings.load(), environment)
