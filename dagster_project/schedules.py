@@ -11,7 +11,7 @@ from dagster import AssetKey, AssetSelection, DefaultScheduleStatus, ScheduleDef
 from dagster_project.assets.common import asset_key
 from lakehouse.template import TableTemplate
 
-_WORDS = {"*": "every", "/": "by", ",": "and", "-": "to"}
+_WORDS = {"*": "every", "/": "by", ",": "and", "-": "to", "#": "nth"}
 
 
 def build_schedules(templates: Iterable[TableTemplate]) -> list[ScheduleDefinition]:
@@ -20,7 +20,7 @@ def build_schedules(templates: Iterable[TableTemplate]) -> list[ScheduleDefiniti
     for template in templates:
         pipeline = template.event_stream
         if pipeline is not None and pipeline.cron is not None:
-            tables[pipeline.cron].append(asset_key(template))
+            tables[" ".join(pipeline.cron.split())].append(asset_key(template))
     return [
         ScheduleDefinition(
             name=schedule_name(cron),
@@ -35,5 +35,5 @@ def build_schedules(templates: Iterable[TableTemplate]) -> list[ScheduleDefiniti
 
 def schedule_name(cron: str) -> str:
     """``"0 * * * *"`` as ``cron_0_every_every_every_every``."""
-    words = re.sub(r"[*/,-]", lambda match: f"_{_WORDS[match.group()]}_", cron)
+    words = re.sub(r"[*/,#-]", lambda match: f"_{_WORDS[match.group()]}_", cron)
     return "cron_" + re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_")

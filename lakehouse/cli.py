@@ -112,7 +112,7 @@ def tables(as_json: Json = False) -> None:
         for table in found
     ]
     columns = ["table", "rows", "files", "size", "snapshot", "committed at"]
-    _print_grid(f"{len(found)} tables", columns, rows, right=("rows", "files", "size"))
+    _print_grid(f"{len(found)} {'table' if len(found) == 1 else 'tables'}", columns, rows, right=("rows", "files", "size"))
 
 
 @app.command(epilog="Example: lakehouse show lakehouse.event_stream --rows 5")

@@ -148,6 +148,7 @@ class _Validation:
         self.findings: list[tuple[str, KeyPath, str, str]] = []
         self.template: TableTemplate | None = None
         self._dropped: dict[KeyPath, list[int]] = {}
+        self._taken_out: set[KeyPath] = set()
         while data and self.template is None:
             try:
                 self.template = TableTemplate.model_validate(data)
@@ -159,11 +160,13 @@ class _Validation:
         drop: set[KeyPath] = set()
         for detail in error.errors(include_url=False):
             key = _yaml_path(data, detail["loc"])
-            if self.original(key) not in (found[1] for found in self.findings):  # missing now only because it was wrong
+            known = self._taken_out | {found[1] for found in self.findings}
+            if self.original(key) not in known:  # what was taken out is missing now only because it was wrong
                 self.findings.append((_RULE_OF.get(detail["type"], "wrong-value"), self.original(key), *_explain(detail, key)))
             drop.add(key[:-1] if detail["type"] == "missing" and key not in _STAND_INS else key)
         if drop & {(), ("columns",)}:
             return {}
+        self._taken_out |= {self.original(key) for key in drop}
         kept = {**_without(data, drop), **{str(key[0]): name for key, name in _STAND_INS.items() if key in drop}}
         for key in sorted(drop, reverse=True):
             if isinstance(key[-1], int):

@@ -163,9 +163,12 @@ class _Builder:
         return text
 
 
-def _problem_mark(error: yaml.MarkedYAMLError) -> tuple[int, int]:
-    mark = error.problem_mark or error.context_mark
-    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+def _problem_mark(error: yaml.MarkedYAMLError, lines: int) -> tuple[int, int]:
+    """Line and column of a syntax error; of what was left open, where it only shows at the end of the file."""
+    mark = error.problem_mark
+    if mark is None or mark.line >= lines:
+        mark = error.context_mark or mark
+    return (min(mark.line + 1, max(lines, 1)), mark.column + 1) if mark else (1, 1)
 
 
 def read_yaml(content: bytes) -> Document:
@@ -196,7 +199,7 @@ def read_yaml(content: bytes) -> Document:
     except _Refused as error:
         return Document(findings=[*builder.document.findings, error.finding], positions=builder.document.positions)
     except yaml.MarkedYAMLError as error:
-        line, column = _problem_mark(error)
+        line, column = _problem_mark(error, len(text.splitlines()))
         what = " ".join(part for part in (error.problem, error.context) if part)
         remedy = "Correct the syntax near this line; quote a value that holds `: `, ` #` or, inside {} or [], a bracket or comma."
         return refused("yaml-syntax", line, column, f"not valid YAML: {what}.", remedy)

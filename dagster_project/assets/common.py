@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from dagster import AssetKey, FreshnessPolicy, TableColumn, TableColumnConstraints, TableSchema
 
 from lakehouse.template import Column, TableTemplate, parse_duration
+
+_ADDRESS_OR_TEAM = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}|team:.+"
 
 
 def asset_key(template: TableTemplate) -> AssetKey:
@@ -49,5 +52,5 @@ def _column(column: Column) -> TableColumn:
 
 
 def _owner(owner: str) -> str:
-    """Dagster takes e-mail addresses and ``team:`` names."""
-    return owner if "@" in owner or owner.startswith("team:") else f"team:{owner}"
+    """Dagster takes e-mail addresses and ``team:`` names, and does not load with anything else."""
+    return owner if re.fullmatch(_ADDRESS_OR_TEAM, owner) else f"team:{owner}"

