@@ -26,10 +26,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 $(DAGSTER_HOME)/dagster.yaml: dagster_project/dagster.yaml
 	@mkdir -p $(DAGSTER_HOME) && cp $< $@
 
-demo: setup $(DAGSTER_HOME)/dagster.yaml ## Load sample files through the pipelines, and show the tables
+demo: setup ## Load sample files through the pipelines, and show the tables
 	@$(BIN)/python examples/demo/run.py
 
-demo-flights: setup $(DAGSTER_HOME)/dagster.yaml $(DATA)/nyc-flights/source ## Load the flights of New York, 2013, month by month
+demo-flights: setup $(DATA)/nyc-flights/source ## Load the flights of New York, 2013, month by month
 	@$(BIN)/python $(FLIGHTS)/run.py --sdist $(DATA)/nyc-flights/source/*.tar.gz
 
 $(DATA)/nyc-flights/source: $(FLIGHTS)/requirements.txt $(VENV)/.installed

@@ -37,9 +37,9 @@ class Runner:
         self.console = Console(highlight=False, soft_wrap=True)
         self.landing.mkdir(parents=True, exist_ok=True)
         os.environ.update(self.variables)
-        os.environ.setdefault("DAGSTER_HOME", str(ROOT / "data" / "dagster"))
-        Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "dagster_project" / "dagster.yaml", os.environ["DAGSTER_HOME"])
+        home = Path(os.environ["DAGSTER_HOME"])
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "dagster_project" / "dagster.yaml", home)
 
     @property
     def landing(self) -> Path:
@@ -54,6 +54,7 @@ class Runner:
             "LAKEHOUSE_WAREHOUSE": str(self.data / "warehouse"),
             "LAKEHOUSE_LANDING": str(self.landing),
             "LAKEHOUSE_TEMPLATES": str(self.templates),
+            "DAGSTER_HOME": str(self.data / "dagster"),
         }
 
     def say(self, text: str) -> None:

@@ -41,8 +41,8 @@ def main() -> None:
     if not compare(runner, asdict(source.totals()), asdict(table_totals())):
         sys.exit("The table's totals are not the source's.")
     runner.say("\n[bold]Next:[/] Dagster's page on this lakehouse, or its rows:")
-    variables = " ".join(f"{name}={Path(value).relative_to(ROOT)}" for name, value in runner.variables.items() if "/" in value)
-    runner.say(f"  {variables} make dev\n  {variables} .venv/bin/lakehouse show flight_events")
+    variables = " ".join(f"{name}=$PWD/{Path(value).relative_to(ROOT)}" for name, value in runner.variables.items() if "/" in value)
+    runner.say(f"  export {variables}\n  make dev\n  .venv/bin/lakehouse show flight_events")
 
 
 def landing_file(runner: Runner, month: int) -> Path:
