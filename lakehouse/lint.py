@@ -88,14 +88,15 @@ def dotted(path: KeyPath) -> str:
 
 def _as_mapping(data: Any) -> dict[str, Any]:
     """The data of a YAML mapping, whose keys are strings always; empty for anything else."""
-    return cast(dict[str, Any], data) if isinstance(data, dict) else {}
+    return cast("dict[str, Any]", data) if isinstance(data, dict) else {}
 
 
-def _children(data: Any) -> dict[str | int, Any]:
+def _children(data: Any) -> dict[Any, Any]:
     """What stands in a mapping or list, by key or index; empty for a scalar."""
     if isinstance(data, list):
-        return dict(enumerate(cast(list[Any], data)))
-    return {**_as_mapping(data)}
+        items: list[Any] = data  # pyright: ignore[reportUnknownVariableType]
+        return dict(enumerate(items))
+    return _as_mapping(data)
 
 
 def _read_template(path: Path, document: Document, variables: Collection[str]) -> tuple[TableTemplate | None, list[Problem]]:
@@ -112,9 +113,9 @@ def _read_template(path: Path, document: Document, variables: Collection[str]) -
         return None, problems
     validation = _Validation(data)
     reported = {key for _, key, _, _ in validation.findings}
-    for rule, key, message, remedy in validation.findings:
+    for rule_id, key, message, remedy in validation.findings:
         line, column = document.position(key)
-        problems.append(Problem(str(path), line, column, dotted(key), rule, "error", message, remedy))
+        problems.append(Problem(str(path), line, column, dotted(key), rule_id, "error", message, remedy))
     template = validation.template
     if template is not None:
         template.__pydantic_private__ = {"_path": path}
@@ -159,7 +160,7 @@ class _Validation:
         """The data without what is wrong; empty where a table cannot do without it."""
         drop: set[KeyPath] = set()
         for detail in error.errors(include_url=False):
-            key = _yaml_path(data, detail["loc"])
+            key = _yaml_path(detail["loc"])
             known = self._taken_out | {found[1] for found in self.findings}
             if self.original(key) not in known:  # what was taken out is missing now only because it was wrong
                 self.findings.append((_RULE_OF.get(detail["type"], "wrong-value"), self.original(key), *_explain(detail, key)))
@@ -172,7 +173,7 @@ class _Validation:
             if isinstance(key[-1], int):
                 original = self.original(key)
                 self._dropped.setdefault(original[:-1], []).append(int(original[-1]))
-        return kept
+        return kept if kept != data else {}  # never the same round twice
 
     def original(self, path: KeyPath) -> KeyPath:
         """A key in the data that is left, as it is in the file: list items that were taken out count again."""
@@ -256,17 +257,9 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in _models_in(argument)]
 
 
-def _yaml_path(data: Any, location: tuple[int | str, ...]) -> KeyPath:
-    """Pydantic's location without the tags that it puts in for a union's choice."""
-    path: KeyPath = ()
-    for index, part in enumerate(location):
-        children = _children(data)
-        if part in children:
-            data = children[part]
-            path = (*path, part)
-        elif index == len(location) - 1 and isinstance(data, dict):
-            path = (*path, part)
-    return path
+def _yaml_path(location: tuple[int | str, ...]) -> KeyPath:
+    """Pydantic's location without the tag that it puts in behind ``pipeline`` for the choice of a pattern."""
+    return ("pipeline", *location[2:]) if location[:1] == ("pipeline",) else location
 
 
 def _without(data: Any, drop: set[KeyPath]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import ClassVar, Literal
 
 from cronsim import CronSim, CronSimError
@@ -374,7 +374,7 @@ class Cron(Rule):
                 raise CronSimError("it has not five fields")
             if _UNKNOWN_TO_DAGSTER.search(cron):
                 raise CronSimError("Dagster knows neither LW nor a weekday with L")
-            next(CronSim(cron, datetime(2024, 1, 1)))
+            next(CronSim(cron, datetime(2024, 1, 1, tzinfo=UTC)))
         except (CronSimError, StopIteration) as error:
             remedy = 'Write minute, hour, day, month, weekday, e.g. "0 * * * *" for every hour.'
             yield Violation(("pipeline", "cron"), f"`{cron}` is not a schedule: {error or 'it never comes'}.", remedy)

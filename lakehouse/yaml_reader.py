@@ -68,7 +68,7 @@ class Document:
         return self.positions.get(path, (1, 1))
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     def __init__(self, finding: Finding) -> None:
         self.finding = finding
 
@@ -101,14 +101,14 @@ class _Builder:
         self.document.positions.setdefault(path, (mark.line + 1, mark.column + 1))
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
             name = event.anchor
-            raise _Refused(
+            raise _RefusedError(
                 Finding("yaml-anchor", mark.line + 1, mark.column + 1, path, f"anchor or alias `{name}` is not allowed.",
                         "Write the value out: templates are read by two programs, and by people.")
             )  # fmt: skip
         if event.tag is not None:
             self.add("yaml-tag", mark, path, f"the tag `{event.tag}` is not allowed.", "Remove it; quote the value if it is a string.")
         if depth > MAX_DEPTH:
-            raise _Refused(
+            raise _RefusedError(
                 Finding("yaml-depth", mark.line + 1, mark.column + 1, path, f"nested deeper than {MAX_DEPTH} levels.", "Flatten it.")
             )
         if isinstance(event, yaml.ScalarEvent):
@@ -128,7 +128,7 @@ class _Builder:
         while not isinstance(event := next(self.events), yaml.MappingEndEvent):
             mark = event.start_mark
             if not isinstance(event, yaml.ScalarEvent):
-                raise _Refused(
+                raise _RefusedError(
                     Finding("yaml-key", mark.line + 1, mark.column + 1, path, "a key must be a plain name.", "Use a string as the key.")
                 )
             key, key_path = event.value, (*path, event.value)
@@ -193,10 +193,10 @@ def read_yaml(content: bytes) -> Document:
         message = f"the character U+{ord(unprintable.group()):04X} is not allowed in YAML."
         return refused("yaml-syntax", line, column, message, "Remove it, or write it as an escape in double quotes.")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    builder = _Builder(cast(Iterator[Any], yaml.parse(text, Loader=loader)))  # pyright: ignore[reportUnknownMemberType]
+    builder = _Builder(cast("Iterator[Any]", yaml.parse(text, Loader=loader)))  # pyright: ignore[reportUnknownMemberType]
     try:
         return builder.build()
-    except _Refused as error:
+    except _RefusedError as error:
         return Document(findings=[*builder.document.findings, error.finding], positions=builder.document.positions)
     except yaml.MarkedYAMLError as error:
         line, column = _problem_mark(error, len(text.splitlines()))

@@ -1,0 +1,144 @@
+"""Writes everything in the repository that is generated from code: ``make generate``.
+
+``--check`` writes nothing; it names the files that are stale and exits with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from lakehouse.rules import Rule
+from lakehouse.settings import PROJECT_ROOT, configuration_table
+from lakehouse.template import json_schema
+
+# The models in the order in which a reader meets them, with the place in the YAML where each stands.
+_MODELS = {
+    "TableTemplate": "The file",
+    "Column": "`columns[]`",
+    "PartitionField": "`partition_spec[]`",
+    "SortField": "`sort_order[]`",
+    "EventStreamPipeline": "`pipeline`, pattern event_stream",
+    "ScdType2Pipeline": "`pipeline`, pattern scd_type2",
+    "FeatureTablePipeline": "`pipeline`, pattern feature_table",
+    "FeaturePartitions": "`pipeline.partitions`",
+    "Source": "`pipeline.source` and `source`",
+    "CsvOptions": "`csv_options`",
+    "Checks": "`checks`",
+    "Maintenance": "`maintenance`",
+}
+
+
+def key_tables() -> str:
+    """A Markdown table per model: key, type, default, meaning.
+
+    Raises:
+        ValueError: a model of the template is not in ``_MODELS``.
+    """
+    schema = json_schema()
+    models: dict[str, Any] = {"TableTemplate": schema, **schema["$defs"]}
+    if unknown := models.keys() - _MODELS.keys():
+        raise ValueError(f"{', '.join(sorted(unknown))}: add to _MODELS in docs/generate.py.")
+    parts: list[str] = []
+    for name, place in _MODELS.items():
+        model = models[name]
+        rows = [
+            f"| `{key}` | {_type(field)} | {_default(field, key in model.get('required', []))} | {_cell(field.get('description', ''))} |"
+            for key, field in model["properties"].items()
+        ]
+        parts.append(
+            "\n".join(
+                [f"### {place}", "", model["description"], "", "| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+            )
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def rule_table() -> str:
+    """The Markdown table of the lint rules: id, severity, the first line of the docstring."""
+    rows = [
+        f"| `{rule.id}` | {rule.severity} | {_cell((rule.__doc__ or '').splitlines()[0])} |"
+        for rule in sorted(Rule.all, key=lambda r: r.id)
+    ]
+    return "\n".join(["| rule | severity | what it guards |", "| --- | --- | --- |", *rows]) + "\n"
+
+
+def _type(field: dict[str, Any]) -> str:
+    """A JSON schema's type in words: ``text``, ``list of text``, ``asc or desc``; ``mapping`` where a table of its own follows."""
+    if "enum" in field or "const" in field:
+        return " or ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
+    if "anyOf" in field:
+        choices = [_type(choice) for choice in field["anyOf"] if choice.get("type") != "null"]
+        return " or ".join(dict.fromkeys(choices))
+    match field.get("type"):
+        case "array":
+            return f"list of {_type(field['items'])}"
+        case "integer" | "number":
+            return "number"
+        case "boolean":
+            return "true or false"
+        case "string":
+            return "text"
+        case _:
+            return "mapping"
+
+
+def _default(field: dict[str, Any], required: bool) -> str:
+    if required:
+        return "required"
+    default = field.get("default")
+    return "" if default is None else f"`{_cell(json.dumps(default))}`"
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown takes neither for a new cell nor for HTML."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _fill(page: str, name: str, content: str) -> str:
+    """The page with ``content`` between its markers of this name. Raises ValueError where it has none."""
+    start, end = f"<!-- generated: {name} -->\n", "<!-- /generated -->"
+    before, marker, rest = page.partition(start)
+    _, closing, after = rest.partition(end)
+    if not marker or not closing:
+        raise ValueError(f"the page has no lines {start.strip()} and {end}")
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+def generated(root: Path) -> dict[Path, str]:
+    """What each generated file below ``root`` should hold."""
+    configuration, reference = root / "docs" / "configuration-reference.md", root / "docs" / "template-reference.md"
+    page = _fill(reference.read_text(encoding="utf-8"), "keys", key_tables())
+    return {
+        root / "table-templates" / "schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+        configuration: _fill(configuration.read_text(encoding="utf-8"), "settings", configuration_table()),
+        reference: _fill(page, "rules", rule_table()),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes the stale files, or with ``--check`` names them. Returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a file is stale")
+    parser.add_argument("--root", type=Path, default=PROJECT_ROOT, help="the repository")
+    options = parser.parse_args(arguments)
+    stale = {
+        path: text
+        for path, text in generated(options.root).items()
+        if not path.exists() or path.read_bytes() != text.encode()  # bytes: line endings count
+    }
+    if options.check and stale:
+        names = ", ".join(str(path.relative_to(options.root)) for path in stale)
+        print(f"Stale: {names}. run `make generate`.", file=sys.stderr)
+        return 1
+    for path, text in stale.items():
+        path.write_bytes(text.encode())
+        print(f"wrote {path.relative_to(options.root)}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,167 @@
+"""What a template means in Iceberg's and Arrow's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyiceberg.io.pyarrow import pyarrow_to_schema
+from pyiceberg.schema import assign_fresh_schema_ids
+from pyiceberg.table.sorting import NullOrder, SortDirection
+from pyiceberg.transforms import parse_transform
+from pyiceberg.types import ListType, NestedField, StringType
+
+from lakehouse.lint import LintResult, load_templates
+from lakehouse.template import EventStreamPipeline, TableTemplate, parse_duration
+
+ROOT = Path(__file__).parents[2]
+
+
+def _table(**keys: Any) -> TableTemplate:
+    columns = [
+        {"name": "id", "type": "long", "required": True, "description": "The key."},
+        {"name": "at", "type": "timestamptz"},
+        {"name": "tags", "type": "list<string>"},
+        {"name": "address", "type": "struct<street: string, parts: map<string, list<int>>>", "access_level": "restricted"},
+        {"name": "phones", "type": "list<struct<number: string>>", "pii": True},
+        {"name": "email", "type": "string", "pii": True},
+    ]
+    return TableTemplate.model_validate({"name": "users", "namespace": "shop", "columns": columns, **keys})
+
+
+def test_schema_is_that_of_a_new_table() -> None:
+    schema = _table(identifier=["id"]).iceberg_schema
+    assert schema == assign_fresh_schema_ids(schema)
+    assert schema.identifier_field_ids == [1]
+    assert schema.find_field("id") == NestedField(1, "id", schema.find_type("id"), required=True, doc="The key.")
+    assert schema.find_type("tags") == ListType(7, StringType(), element_required=False)
+    assert [field.field_id for field in schema.fields] == [1, 2, 3, 4, 5, 6]
+
+
+def test_arrow_schema_reads_back_as_the_iceberg_schema() -> None:
+    template = _table()
+    plain = _table(columns=[{**column.model_dump(), "description": ""} for column in template.columns])
+    assert pyarrow_to_schema(template.arrow_schema).as_struct() == plain.iceberg_schema.as_struct()
+
+
+def test_partition_spec_and_sort_order_refer_to_field_ids() -> None:
+    transforms = {"at": "hour", "id": "bucket[16]", "tags": "identity", "email": "truncate[3]"}
+    template = _table(
+        partition_spec=[{"column": column, "transform": transform} for column, transform in transforms.items()],
+        sort_order=[{"column": "at"}, {"column": "id", "direction": "desc"}, {"column": "email", "null_order": "nulls_last"}],
+    )
+    spec = template.iceberg_partition_spec(template.iceberg_schema)
+    assert [(field.source_id, field.field_id, field.name) for field in spec.fields] == [
+        (2, 1000, "at_hour"),
+        (1, 1001, "id_bucket"),
+        (3, 1002, "tags"),
+        (6, 1003, "email_trunc"),
+    ]
+    assert [field.transform for field in spec.fields] == [parse_transform(text) for text in transforms.values()]
+    order = template.iceberg_sort_order(template.iceberg_schema)
+    assert [(field.source_id, field.direction, field.null_order) for field in order.fields] == [
+        (2, SortDirection.ASC, NullOrder.NULLS_FIRST),
+        (1, SortDirection.DESC, NullOrder.NULLS_LAST),
+        (6, SortDirection.ASC, NullOrder.NULLS_LAST),
+    ]
+    bare = _table()
+    assert bare.iceberg_partition_spec(bare.iceberg_schema).is_unpartitioned()
+    assert bare.iceberg_sort_order(bare.iceberg_schema).is_unsorted
+
+
+def test_bounds_of_every_leaf_of_hidden_columns_are_off() -> None:
+    properties = _table().table_properties
+    prefix = "write.metadata.metrics.column."
+    assert {key.removeprefix(prefix) for key, value in properties.items() if key.startswith(prefix) and value == "none"} == {
+        "address.street",
+        "address.parts.key",
+        "address.parts.value.element",
+        "phones.element.number",
+        "email",
+    }
+
+
+def test_table_properties_are_text_and_carry_what_the_project_needs() -> None:
+    given = {"a": 134217728, "b": 0.00001, "c": True, "d": 2.0, "e": 1e16, "f": "x"}
+    properties = _table(description="Users.", owner="team", properties=given).table_properties
+    assert properties.items() >= {
+        *(("a", "134217728"), ("b", "0.00001"), ("c", "true"), ("d", "2"), ("e", "10000000000000000"), ("f", "x")),
+        *(("commit.retry.num-retries", "0"), ("comment", "Users."), ("owner", "team")),
+    }
+    assert _table().table_properties.keys().isdisjoint({"comment", "owner"})
+
+
+def test_the_short_form_stands_for_an_event_stream(lint: Callable[..., LintResult]) -> None:
+    text = """\
+name: trips
+namespace: lakehouse
+columns:
+  - {name: trip_id, type: long}
+  - {name: started_at, type: timestamp}
+partition_spec:
+  - {column: started_at, transform: year}
+  - {column: started_at, transform: month}
+properties: {write.target-file-size-bytes: 134217728}
+source:
+  path: data/trips.csv
+  format: csv
+  csv_options: {delimiter: "|", column_names: [trip_id, started_at], skip_rows: 1}
+"""
+    result = lint({"trips.yaml": text})
+    assert {problem.rule for problem in result.problems} == {"no-description", "redundant-partition"}
+    assert not result.errors
+    (template,) = result.templates
+    assert (template.pipeline, template.identifier, template.path.name) == (None, [], "trips.yaml")
+    assert isinstance(template.event_stream, EventStreamPipeline)
+    assert template.event_stream.cron is None
+    options = template.event_stream.source.csv_options
+    assert options
+    assert (options.delimiter, options.column_names, options.skip_rows) == ("|", ["trip_id", "started_at"], 1)
+    assert template.quarantine is None
+
+
+@pytest.mark.parametrize("pattern", ["event_stream", "scd_type2"])
+def test_quarantine_is_a_table_of_its_own(pattern: str) -> None:
+    source = {"path": "x", "format": "csv"}
+    extra = {"key": ["id"], "effective_at": "at"} if pattern == "scd_type2" else {}
+    pipeline = {"pattern": pattern, "source": source, "on_bad_rows": "quarantine", **extra}
+    template = _table(owner="team", pipeline=pipeline)
+    quarantine = template.quarantine
+    assert quarantine
+    assert (quarantine.table_name, quarantine.owner, quarantine.quarantine) == ("shop.users__quarantine", "team", None)
+    assert all(column.access_level == "restricted" and column.iceberg_type for column in quarantine.columns)
+    assert {"source_file", "source_row", "reason", "record", "batch_id"} <= quarantine.hidden_columns
+    assert _table(pipeline={**pipeline, "on_bad_rows": "fail"}).quarantine is None
+    assert (template.event_stream is not None) == (pattern == "event_stream")
+
+
+def test_templates_without_a_pipeline_that_takes_rows_have_no_quarantine() -> None:
+    feature = {"pattern": "feature_table", "sql": "a.sql", "inputs": ["a"], "partitions": {"start": "2024-01-01"}}
+    assert _table().quarantine is None
+    assert _table(pipeline=feature).quarantine is None
+    assert _table().event_stream is None
+    assert _table(pipeline=feature).event_stream is None
+
+
+def test_the_templates_of_the_project_load_in_order_of_their_names() -> None:
+    templates = load_templates(ROOT / "table-templates")
+    assert [template.table_name for template in templates] == [f"lakehouse.{n}" for n in ("event_stream", "feature_table", "scd_type2")]
+    assert [bool(template.quarantine) for template in templates] == [True, False, False]
+    assert templates[0].hidden_columns == {"user_id", "session_id"}
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [("90m", timedelta(minutes=90)), ("24h", timedelta(days=1)), ("7d", timedelta(weeks=1)), ("2w", timedelta(days=14))],
+)
+def test_durations(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize("text", ["", "d", "0d", "1.5h", "-1d", "1 d", "1day", "24h\n", "9999999w"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="not a duration"):
+        parse_duration(text)
