@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.io.pyarrow import ArrowScan
@@ -22,8 +24,8 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
 from pyiceberg.utils.properties import property_as_bool
 
-from lakehouse.errors import CommitConflictError, CommitUnknownError
-from lakehouse.write import delete_files
+from lakehouse.errors import CatalogError, CommitConflictError, CommitUnknownError
+from lakehouse.write import arrow_schema, delete_files
 
 RUN_ID = "lakehouse.run-id"
 BATCH_ID = "lakehouse.batch-id"
@@ -37,8 +39,12 @@ _MAX_WAIT = 5.0
 _UNKNOWN_ATTEMPTS = 5
 
 
-class PlanOutdatedError(Exception):
+class PlanOutdatedError(CommitConflictError):
     """The table moved in a way that this batch must be planned again for; its files are deleted."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}. Run it again.")
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def commit_append(
     def attempt(fresh: Table, transaction: Transaction) -> None:
         for key, value in (expected or {}).items():
             if fresh.properties.get(key) != value:
-                raise PlanOutdatedError(f"{key} of {'.'.join(fresh.name())} was moved by another run")
+                raise PlanOutdatedError(f"{key} of {'.'.join(fresh.name())} was moved by {_winner(fresh, table)}")
         update = transaction.update_snapshot(snapshot_properties=batch.summary(rows))
         merge = property_as_bool(fresh.properties, TableProperties.MANIFEST_MERGE_ENABLED, TableProperties.MANIFEST_MERGE_ENABLED_DEFAULT)
         with update.merge_append() if merge else update.fast_append() as append:
@@ -129,9 +135,10 @@ def commit_replace(
     written = [*files, *kept]
 
     def attempt(fresh: Table, transaction: Transaction) -> None:
-        now = {task.file.file_path for task in fresh.scan(row_filter=row_filter).plan_files()}
-        if now != planned.keys():
-            raise CommitConflictError(f"{_winner(fresh, table)} changed rows of {'.'.join(table.name())} that this run replaces. Run it again.")
+        if _paths(fresh, row_filter, None) != planned.keys():
+            since = [snapshot for snapshot in _since(fresh, table) if _paths(fresh, row_filter, snapshot.snapshot_id) != planned.keys()]
+            winner = _named(since[0]) if since else "another commit"
+            raise CommitConflictError(f"{winner} changed rows of {'.'.join(table.name())} that this run replaces. Run it again.")
         update = transaction.update_snapshot(snapshot_properties=batch.summary(sum(file.record_count for file in files)))
         with update.overwrite() as overwrite:
             for task in planned.values():
@@ -144,29 +151,42 @@ def commit_replace(
 
 def rows_of(table: Table, tasks: Iterator[FileScanTask]) -> Iterator[pa.RecordBatch]:
     """All rows of some of a table's files, as Arrow batches with the table's columns."""
-    yield from ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()).to_record_batches(tasks)
+    scan, schema = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()), arrow_schema(table)
+    for task in tasks:  # given all at once, PyIceberg reads them all at once
+        with table.io.new_input(task.file.file_path).open() as stream, pq.ParquetFile(stream) as file:
+            found = file.schema_arrow
+            if not task.delete_files and found.names == schema.names and all(map(_same_field, found, schema)):
+                # PyIceberg would hold the whole file, and give a null list of structs as an empty one.
+                yield from file.iter_batches()
+                continue
+        yield from scan.to_record_batches([task])
+
+
+def _same_field(found: pa.Field, wanted: pa.Field) -> bool:
+    return found.equals(wanted, check_metadata=True)
 
 
 def _commit(
     table: Table, files: Sequence[DataFile], batch: Batch, timeout: float, attempt: Callable[[Table, Transaction], None]
 ) -> Snapshot:
     deadline, unknown, tries = time.monotonic() + timeout, 0, 0
-    schema_id, spec_id = table.metadata.current_schema_id, table.metadata.default_spec_id
+    name, layout = ".".join(table.name()), _layout(table)
     discard = partial(delete_files, table, [file.file_path for file in files])
     fresh = table
     while True:
         if (snapshot := find_batch(fresh, batch.batch_id)) is not None:
             return snapshot
         try:
-            _check_layout(fresh, schema_id, spec_id)
+            if _layout(fresh) != layout:
+                raise PlanOutdatedError(f"schema or partition spec of {name} changed while this run wrote")
             with fresh.transaction() as transaction:
                 # PyIceberg does not guard the layout that the files were written for: a commit that raced with an
                 # evolution would be taken.
-                requirements = (AssertCurrentSchemaId(current_schema_id=schema_id), AssertDefaultSpecId(default_spec_id=spec_id))
+                requirements = (AssertCurrentSchemaId(current_schema_id=layout[1]), AssertDefaultSpecId(default_spec_id=layout[2]))
                 transaction._apply((), requirements)
                 attempt(fresh, transaction)
             continue  # to the top, where the batch is found
-        except (PlanOutdatedError, CommitConflictError, NoSuchTableError):
+        except CommitConflictError:
             if not unknown:
                 discard()
             raise
@@ -175,26 +195,31 @@ def _commit(
                 if not unknown:
                     discard()
                 raise CommitConflictError(
-                    f"{'.'.join(table.name())} was changed by others for {timeout:.0f} s, last by {_winner(fresh, table)}. Run it again."
+                    f"{name} was changed by others for {timeout:.0f} s, last by {_winner(fresh, table)}. Run it again."
                 ) from error
         except Exception as error:
             # A time-out or a lost connection: the commit may have happened. A database that is locked: it may not.
             unknown += 1
             if unknown >= _UNKNOWN_ATTEMPTS:
                 raise CommitUnknownError(
-                    f"Whether the commit to {'.'.join(table.name())} happened is not known: {type(error).__name__}: {error}. "
+                    f"Whether the commit to {name} happened is not known: {type(error).__name__}: {error}. "
                     "Run it again: it finds out and loads nothing twice."
                 ) from error
         tries += 1
         time.sleep(random.uniform(0, min(_MAX_WAIT, _FIRST_WAIT * 2**tries)))
-        fresh = _reload(table, batch, unknown)
+        try:
+            fresh = _reload(table, batch, unknown)
+        except NoSuchTableError:
+            if not unknown:
+                discard()
+            raise CatalogError(f"{name} was dropped while this run wrote. Create it from its template: lakehouse apply") from None
 
 
 def _reload(table: Table, batch: Batch, unknown: int) -> Table:
     try:
         return table.catalog.load_table(table.name())
     except Exception as error:
-        if not unknown:
+        if not unknown or isinstance(error, NoSuchTableError):
             raise
         raise CommitUnknownError(
             f"Whether the commit {batch.batch_id} to {'.'.join(table.name())} happened is not known: the catalog does not answer "
@@ -202,15 +227,27 @@ def _reload(table: Table, batch: Batch, unknown: int) -> Table:
         ) from error
 
 
-def _check_layout(fresh: Table, schema_id: int, spec_id: int) -> None:
-    if (fresh.metadata.current_schema_id, fresh.metadata.default_spec_id) != (schema_id, spec_id):
-        raise PlanOutdatedError(f"schema or partition spec of {'.'.join(fresh.name())} changed")
+def _layout(table: Table) -> tuple[UUID, int, int]:
+    """What data files are written for: the table (one of its name may take its place), its schema, its partition spec."""
+    return table.metadata.table_uuid, table.metadata.current_schema_id, table.metadata.default_spec_id
+
+
+def _paths(table: Table, row_filter: BooleanExpression, snapshot_id: int | None) -> set[str]:
+    return {task.file.file_path for task in table.scan(row_filter=row_filter, snapshot_id=snapshot_id).plan_files()}
+
+
+def _since(fresh: Table, base: Table) -> list[Snapshot]:
+    """What other runs committed since ``base``, oldest first."""
+    known = {snapshot.snapshot_id for snapshot in base.metadata.snapshots}
+    return [snapshot for snapshot in fresh.metadata.snapshots if snapshot.snapshot_id not in known]
 
 
 def _winner(fresh: Table, base: Table) -> str:
     """The run that moved the table on."""
-    snapshot = fresh.current_snapshot()
-    if snapshot is None or snapshot == base.current_snapshot():
-        return "another commit"
+    since = _since(fresh, base)
+    return _named(since[-1]) if since else "another commit"
+
+
+def _named(snapshot: Snapshot) -> str:
     summary = snapshot.summary.additional_properties if snapshot.summary else {}
     return f"run {summary[RUN_ID]}" if RUN_ID in summary else f"snapshot {snapshot.snapshot_id}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -45,12 +45,12 @@ class Rows:
 
     Attributes:
         batch: the rows.
-        numbers: int64, each row's number in its file.
+        numbers: each row's number in its file.
         bad: rows that were left out.
     """
 
     batch: pa.RecordBatch
-    numbers: pa.Array
+    numbers: Sequence[int]
     bad: list[BadRow] = field(default_factory=list)
 
 
@@ -72,11 +72,17 @@ class Conformer:
         """The names that the table does not have.
 
         Raises:
-            TableMismatchError: ``what`` lacks a required column.
+            TableMismatchError: ``what`` lacks a required column, has one twice, or has none of the table's.
         """
-        missing = [column.name for column in self.schema if not column.nullable and column.name not in names]
-        if missing:
-            raise TableMismatchError(f"{what} has no column {', '.join(missing)}, which the table requires. Its columns: {', '.join(names)}.")
+        # What a file without a header takes for names are values: only the table's own are shown.
+        known = [name for name in names if name in self.schema.names]
+        if len(set(known)) < len(known):
+            twice = sorted({name for name in known if known.count(name) > 1})
+            raise TableMismatchError(f"{what} has the column {', '.join(twice)} twice. Correct the source.")
+        missing = [column.name for column in self.schema if not column.nullable and column.name not in known]
+        if missing or not known:
+            lacks = f"no column {', '.join(missing)}, which the table requires" if missing else "none of the table's columns"
+            raise TableMismatchError(f"{what} has {lacks}. Of the table's columns it has: {', '.join(known) or 'none'}.")
         return [name for name in names if name not in self.schema.names]
 
     def check_types(self, schema: pa.Schema, what: str) -> None:
@@ -101,7 +107,7 @@ class Conformer:
             converted, failed = self._convert(values, column.type)
             columns.append(converted)
             for index in failed:
-                bad.setdefault(index, (column.name, f"not {_described(column.type)}"))
+                bad.setdefault(index, (column.name, f"not {described(column.type)}"))
             if not column.nullable and converted.null_count:
                 for index in pc.indices_nonzero(converted.is_null()).to_pylist():
                     bad.setdefault(index, (column.name, "null in a required column"))
@@ -109,10 +115,10 @@ class Conformer:
         loose = pa.schema([column.with_nullable(True) for column in self.schema])
         good = pa.RecordBatch.from_arrays(columns, schema=loose)
         numbers = rows.numbers
-        found = [self._bad_row(batch, index, numbers[index].as_py(), *bad[index]) for index in sorted(bad)]
+        found = [self._bad_row(batch, index, numbers[index], *bad[index]) for index in sorted(bad)]
         if bad:
             mask = pa.array([index not in bad for index in range(batch.num_rows)], pa.bool_())
-            good, numbers = good.filter(mask), numbers.filter(mask)
+            good, numbers = good.filter(mask), [number for index, number in enumerate(numbers) if index not in bad]
         return Rows(pa.RecordBatch.from_arrays(good.columns, schema=self.schema), numbers, [*rows.bad, *found])
 
     def _convert(self, values: pa.Array, target: pa.DataType) -> tuple[pa.Array, list[int]]:
@@ -125,9 +131,10 @@ class Conformer:
     def _bad_row(self, batch: pa.RecordBatch, index: int, number: int, column: str, reason: str) -> BadRow:
         value = None
         if column not in self._hidden and column in batch.schema.names:
-            found = batch.column(column)[index].as_py()
+            found = _readable(batch.column(column), index)
             value = None if found is None else str(found)
-        record = json.dumps(batch.slice(index, 1).to_pylist()[0], default=str, ensure_ascii=False)
+        row = {name: _readable(batch.column(name), index) for name in batch.schema.names}
+        record = json.dumps(row, default=str, ensure_ascii=False)
         return BadRow(number, column, reason, value, record)
 
 
@@ -135,13 +142,25 @@ def _cast_or_find(values: pa.Array, target: pa.DataType, cast: Callable[[pa.Arra
     """Casts all values; where that fails halves them until the failing ones are alone, which become null."""
     try:
         return cast(values), []
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, RecursionError):
         if len(values) == 1:
             return pa.nulls(1, target), [0]
     half = len(values) // 2
-    left, left_failed = _cast_or_find(values.slice(0, half), target, cast)
-    right, right_failed = _cast_or_find(values.slice(half), target, cast)
+    left, left_failed = _cast_or_find(_part(values, 0, half), target, cast)
+    right, right_failed = _cast_or_find(_part(values, half, len(values)), target, cast)
     return pa.concat_arrays([left, right]), [*left_failed, *(half + index for index in right_failed)]
+
+
+def _part(values: pa.Array, start: int, end: int) -> pa.Array:
+    """A slice; a copy where values are nested, because a cast of a slice looks at the other rows' elements, too."""
+    return values.take(pa.array(range(start, end))) if pa.types.is_nested(values.type) else values.slice(start, end - start)
+
+
+def _readable(values: pa.Array, index: int) -> Any:
+    try:
+        return values[index].as_py()
+    except ValueError:  # nanoseconds, for which Python has no type
+        return str(values.slice(index, 1)).strip("[]\n ")
 
 
 def parse_text(values: pa.Array, target: pa.DataType) -> pa.Array:
@@ -155,13 +174,47 @@ def parse_text(values: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_time64(target):
         moments = pc.binary_join_element_wise("1970-01-01T", values, "")
         return moments.cast(pa.timestamp("us")).cast(target)
+    if pa.types.is_floating(target):
+        numbers = values.cast(target)
+        infinite = values.filter(pc.is_inf(numbers))
+        if not pc.all(pc.match_substring_regex(infinite, "^[+-]?inf", ignore_case=True), min_count=0).as_py():
+            raise ValueError("a number too large")
+        return numbers
     if isinstance(target, pa.UuidType):
         return pa.array([None if text is None else uuid.UUID(text).bytes for text in values.to_pylist()], pa.binary(16)).cast(target)
     if pa.types.is_binary(target) or pa.types.is_fixed_size_binary(target):
         return pa.array([None if text is None else bytes.fromhex(text) for text in values.to_pylist()], target)
     if pa.types.is_nested(target):
-        return pa.array([None if text is None else _from_json(simplejson.loads(text, use_decimal=True), target) for text in values.to_pylist()], target)
+        parsed = [None if text is None else simplejson.loads(text, object_pairs_hook=no_duplicates, use_decimal=True) for text in values.to_pylist()]
+        return pa.array([_from_json(value, target) for value in parsed], _storage(target)).cast(target)
     return values.cast(target)
+
+
+def _storage(type_: pa.DataType) -> pa.DataType:
+    """The type with uuids as bytes: Arrow does not build them below another type."""
+    if isinstance(type_, pa.UuidType):
+        return pa.binary(16)
+    if pa.types.is_struct(type_):
+        return pa.struct([child.with_type(_storage(child.type)) for child in type_])
+    if pa.types.is_map(type_):
+        return pa.map_(type_.key_field.with_type(_storage(type_.key_type)), type_.item_field.with_type(_storage(type_.item_type)))
+    if pa.types.is_list(type_):
+        return pa.list_(type_.value_field.with_type(_storage(type_.value_type)))
+    return type_
+
+
+class DuplicateKeyError(ValueError):
+    """A JSON object in which a key stands twice; its text is the key."""
+
+
+def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``object_pairs_hook`` of a JSON decoder."""
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise DuplicateKeyError(key)
+        result[key] = value
+    return result
 
 
 def _from_json(value: Any, target: pa.DataType) -> Any:
@@ -175,7 +228,11 @@ def _from_json(value: Any, target: pa.DataType) -> Any:
     if pa.types.is_map(target):
         if not isinstance(value, dict):
             raise ValueError("not an object")
-        return [(_from_json(key, target.key_type), _from_json(item, target.item_type)) for key, item in value.items()]
+        keys = value if pa.types.is_string(target.key_type) else parse_text(pa.array(list(value), pa.string()), target.key_type).to_pylist()
+        keys = [key.bytes if isinstance(key, uuid.UUID) else key for key in keys]
+        if len(set(keys)) < len(value):
+            raise ValueError("a key stands twice")
+        return [(key, _from_json(item, target.item_type)) for key, item in zip(keys, value.values(), strict=True)]
     if pa.types.is_list(target):
         if not isinstance(value, list):
             raise ValueError("not a list")
@@ -234,7 +291,7 @@ def is_lossless(found: pa.DataType, target: pa.DataType) -> bool:
     return False
 
 
-def _described(type_: pa.DataType) -> str:
+def described(type_: pa.DataType) -> str:
     """A type for people: what the template calls it."""
     names = {
         "int32": "an int",

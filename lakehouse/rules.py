@@ -168,7 +168,7 @@ class ColumnType(Rule):
 
 
 class RenamedFrom(Rule):
-    """A former name belongs to one column only, and to none that exists."""
+    """A former name belongs to one column only. It may be a present column's name too: names are swapped, and taken again."""
 
     id = "renamed-from"
 
@@ -181,9 +181,6 @@ class RenamedFrom(Rule):
                     yield Violation(path, f"`{name}` is renamed from itself.", "Remove it.")
                 elif name in former:
                     yield Violation(path, f"`{name}` is a former name of `{former[name]}` too.", "Keep it at one column.")
-                elif name in context.column_names:
-                    remedy = "Remove it here: only a name that is free now can have been renamed."
-                    yield Violation(path, f"`{name}` is a column of the table too.", remedy)
                 elif not _is_name(name):
                     yield Violation(path, f"`{name}` is not a name.", _NAME_REMEDY)
                 former[name] = column.name

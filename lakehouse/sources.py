@@ -46,7 +46,7 @@ class SourceFolder:
             raise SourceError(f"The source {location} cannot be opened: {error}. Correct `source.path`.") from error
 
     def list(self) -> list[SourceFile]:
-        """The files, by path. Names that start with ``.`` or ``_``, also of folders, or end in ``.tmp`` are not taken."""
+        """The files, by path. Names that start with ``.`` or ``_`` or end in ``.tmp``, also of folders, are not taken."""
         root = self._root.rstrip("/")
         try:
             info = self._filesystem.get_file_info(root)
@@ -54,6 +54,9 @@ class SourceFolder:
                 return [self._source_file(info)]
             if info.type == fs.FileType.NotFound and not self._scheme:
                 raise SourceError(f"There is no folder {root}. Create it, or correct `source.path`.")
+            bucket = root.split("/")[0]
+            if self._scheme and self._filesystem.get_file_info(bucket).type == fs.FileType.NotFound:
+                raise SourceError(f"There is no bucket {bucket}, or it may not be listed. Correct `source.path`, or the permissions.")
             # In an object store a prefix exists from its first object on.
             selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
             infos = self._filesystem.get_file_info(selector)
@@ -83,4 +86,4 @@ class SourceFolder:
 
 def _is_data(relative: str) -> bool:
     parts = [part for part in relative.split("/") if part]
-    return not any(part.startswith((".", "_")) for part in parts) and not relative.endswith(".tmp")
+    return not any(part.startswith((".", "_")) or part.endswith(".tmp") for part in parts)

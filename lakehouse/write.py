@@ -100,10 +100,9 @@ class DataFileWriter:
         self._table = table
         self._metadata = table.metadata
         self._schema = table.schema()
-        self._arrow_schema = pa.schema([arrow_field(field) for field in self._schema.fields])
-        self._target = property_as_int(
-            table.properties, TableProperties.WRITE_TARGET_FILE_SIZE_BYTES, TableProperties.WRITE_TARGET_FILE_SIZE_BYTES_DEFAULT
-        )
+        self._arrow_schema = arrow_schema(table)
+        target = table.properties.get(TableProperties.WRITE_TARGET_FILE_SIZE_BYTES)
+        self._target = int(target or TableProperties.WRITE_TARGET_FILE_SIZE_BYTES_DEFAULT)
         # One half of the memory is for collections, a quarter for each encoder.
         self._collect_limit = memory // 2
         self._file_limit = memory // (2 * _ENCODERS)
@@ -182,7 +181,7 @@ class DataFileWriter:
             yield (), batch
             return
         values = [transform(batch.column(name)) for _, name, transform in self._transforms]
-        encoded = [column.dictionary_encode("encode") for column in values]
+        encoded = [_storage(column).dictionary_encode("encode") for column in values]
         if all(len(column.dictionary) == 1 for column in encoded):
             yield tuple(column.dictionary[0].as_py() for column in encoded), batch
             return
@@ -265,7 +264,7 @@ class DataFileWriter:
         """
         columns: list[tuple[pa.ChunkedArray, str]] = []
         for field in self._table.sort_order().fields:
-            column = rows.column(self._schema.find_field(field.source_id).name)
+            column = _storage(rows.column(self._schema.find_field(field.source_id).name))
             direction = "ascending" if field.direction == SortDirection.ASC else "descending"
             if column.null_count:
                 columns.append((column.is_null(), "descending" if field.null_order == NullOrder.NULLS_FIRST else "ascending"))
@@ -278,6 +277,11 @@ class DataFileWriter:
         order = pc.sort_indices(keys, sort_keys=[(str(index), direction) for index, (_, direction) in enumerate(columns)])
         steps = pc.pairwise_diff(order.cast(pa.int64()))
         return None if pc.all(pc.equal(steps, 1)).as_py() in (True, None) else order
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The Arrow schema of a table's rows, every field with its Iceberg field id."""
+    return pa.schema([arrow_field(field) for field in table.schema().fields])
 
 
 def write_files(table: Table, batches: Iterable[pa.RecordBatch], memory: int) -> list[DataFile]:
@@ -302,9 +306,12 @@ def _repeats(rows: pa.Table, column: str) -> bool:
     sample = rows.column(column).slice(0, _DICTIONARY_SAMPLE)
     if pa.types.is_nested(sample.type) or len(sample) < _DICTIONARY_SAMPLE:
         return True
-    if isinstance(sample.type, pa.BaseExtensionType):
-        sample = sample.cast(sample.type.storage_type)
-    return pc.count_distinct(sample).as_py() <= len(sample) // 2
+    return pc.count_distinct(_storage(sample)).as_py() <= len(sample) // 2
+
+
+def _storage(values: Any) -> Any:
+    """An array without its extension type, for which Arrow has few functions: a uuid as its bytes."""
+    return values.cast(values.type.storage_type) if isinstance(values.type, pa.BaseExtensionType) else values
 
 
 def _parquet_options(properties: dict[str, str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dagster import AssetKey, FreshnessPolicy, TableColumn, TableColumnConstrain
 
 from lakehouse.template import Column, TableTemplate, parse_duration
 
-_ADDRESS_OR_TEAM = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}|team:.+"
+_ADDRESS_OR_TEAM = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:.+"
 
 
 def asset_key(template: TableTemplate) -> AssetKey:
@@ -26,12 +26,14 @@ def asset_attributes(template: TableTemplate) -> dict[str, Any]:
         "kinds": {"iceberg", "python"},
         "owners": [_owner(template.owner)] if template.owner else None,
         "tags": dict(template.tags),
-        "metadata": {"dagster/column_schema": column_schema(template), "dagster/table_name": template.table_name},
+        "metadata": {
+            "dagster/column_schema": column_schema(template),
+            "dagster/storage_kind": "iceberg",
+            "dagster/table_name": template.table_name,
+        },
         # With a limit of 1 in the instance's settings, one deployment's runs on a table wait for each other.
         "pool": f"{template.namespace}_{template.name}",
-        "freshness_policy": (
-            FreshnessPolicy.time_window(fail_window=parse_duration(template.freshness)) if template.freshness else None
-        ),
+        "freshness_policy": (FreshnessPolicy.time_window(fail_window=parse_duration(template.freshness)) if template.freshness else None),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dagster import AssetsDefinition, asset
 
 from dagster_project.assets.common import asset_attributes
@@ -14,8 +16,8 @@ def event_stream_asset(template: TableTemplate) -> AssetsDefinition | None:
     if template.event_stream is None:
         return None
 
-    @asset(**asset_attributes(template))
     def event_stream() -> AppendFiles:
         return AppendFiles(template)
 
-    return event_stream
+    as_asset: Callable[[Callable[[], AppendFiles]], AssetsDefinition] = asset(**asset_attributes(template))
+    return as_asset(event_stream)

@@ -13,18 +13,23 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-from dagster import InputContext, OutputContext, TimeWindow
+from dagster import AssetMaterialization, InputContext, OutputContext, TimeWindow
+from dagster._core.execution.stats import StepEventStatus
 from dagster._core.storage.db_io_manager import DbIOManager, DbTypeHandler, TablePartitionDimension, TableSlice
+from dagster._core.storage.tags import RETRY_NUMBER_TAG
 from dagster_iceberg.io_manager.arrow import PyArrowIcebergIOManager, _PyArrowIcebergTypeHandler
 from dagster_iceberg.io_manager.base import IcebergDbClient
 from pyiceberg.catalog import Catalog
-from pyiceberg.expressions import AlwaysFalse, AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, In, LessThan
+from pyiceberg.expressions import AlwaysFalse, AlwaysTrue, And, BooleanExpression, GreaterThanOrEqual, In, LessThan, Reference
+from pyiceberg.expressions.literals import Literal, literal
+from pyiceberg.io.pyarrow import ArrowScan, schema_to_pyarrow
 from pyiceberg.schema import Schema
+from pyiceberg.table import DataScan
 from pyiceberg.types import DateType, TimestamptzType
 
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.commit import Batch
-from lakehouse.engines import AppendFiles, Engine, WriteResult, open_engine
+from lakehouse.engines import AppendFiles, Engine, FilesNotTakenError, WriteResult, open_engine
 from lakehouse.errors import TableMismatchError
 from lakehouse.inspect import summarise
 from lakehouse.settings import LakehouseSettings
@@ -36,7 +41,7 @@ class LakehouseIOManager(PyArrowIcebergIOManager):
     Outputs: ``AppendFiles``; ``pyarrow.Table`` and ``RecordBatchReader``, which replace the asset's partitions, or
     the table, or append with ``metadata={"write_mode": "append"}``. Inputs: both Arrow types; ``AssetIn(metadata=
     {"columns": […]})`` and partition mappings are pushed down to the files that are read. A partitioned asset names
-    its column by ``metadata={"partition_expr": …}``.
+    its column by ``metadata={"partition_expr": …}``, and its runs always replace.
     """
 
     @staticmethod
@@ -64,6 +69,11 @@ class _DbClient(IcebergDbClient):
         """Namespaces and tables are made by ``lakehouse apply``."""
 
     @staticmethod
+    def get_table_name(table_slice: TableSlice) -> str:
+        """The ``dagster/table_name`` of a materialization, the same as the asset's."""
+        return f"{table_slice.schema}.{table_slice.table}"
+
+    @staticmethod
     @contextmanager
     def connect(context: OutputContext | InputContext, table_slice: TableSlice) -> Iterator[Catalog]:
         """The catalog."""
@@ -74,11 +84,19 @@ class _WorkHandler(DbTypeHandler[AppendFiles]):
     """Has the engine do what an asset says is to be done."""
 
     def handle_output(self, context: OutputContext, table_slice: TableSlice, obj: AppendFiles, connection: Catalog) -> dict[str, Any]:
-        result = _engine(connection).append_files(obj, context.run_id, context.log.info)
-        return _metadata(connection, result)
+        try:
+            result = _engine(connection).append_files(obj, context.run_id, context.log.info)
+        except FilesNotTakenError as error:
+            if error.result.snapshot_id is not None:
+                # The run fails, and the table has new rows all the same: what reads it, and its freshness, follow the rows.
+                context.log_event(AssetMaterialization(context.asset_key, metadata=_metadata(context, connection, error.result)))
+            raise
+        return _metadata(context, connection, result)
 
     def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> AppendFiles:
-        raise TableMismatchError(f"{table_slice.schema}.{table_slice.table} is read as pyarrow.Table or RecordBatchReader: annotate the input.")
+        raise TableMismatchError(
+            f"{table_slice.schema}.{table_slice.table} is read as pyarrow.Table or RecordBatchReader: annotate the input."
+        )
 
     @property
     def supported_types(self) -> Sequence[type[object]]:
@@ -92,43 +110,80 @@ class _ArrowHandler(_PyArrowIcebergTypeHandler):
         self, context: OutputContext, table_slice: TableSlice, obj: pa.Table | pa.RecordBatchReader, connection: Catalog
     ) -> dict[str, Any]:
         name = f"{table_slice.schema}.{table_slice.table}"
-        partitions = f":{context.asset_partition_key_range}" if context.has_asset_partitions else ""
-        batch = Batch(f"{context.run_id}:{context.asset_key.to_user_string()}{partitions}", context.run_id, context.step_key)
         batches = obj.to_batches() if isinstance(obj, pa.Table) else obj
-        row_filter = _row_filter(table_slice, load_table(connection, name).schema())
-        mode = context.output_metadata.get("write_mode", context.definition_metadata.get("write_mode", "overwrite"))
-        mode = getattr(mode, "value", mode)
-        if mode not in ("append", "overwrite"):
-            raise TableMismatchError(f"{name}: write_mode {mode!r} is not supported. Use append or overwrite; for merges, an scd_type2 pipeline.")
-        engine = _engine(connection)
-        if mode == "append" and not table_slice.partition_dimensions:
-            return _metadata(connection, engine.append(name, batches, batch))
-        return _metadata(connection, engine.replace(name, batches, row_filter, batch), partitioned=bool(table_slice.partition_dimensions))
+        if _write_mode(context, name) == "append":
+            result = _engine(connection).append(name, batches, _batch(context, _first_attempt(context)))
+        else:
+            row_filter = _row_filter(table_slice, load_table(connection, name).schema())
+            result = _engine(connection).replace(name, batches, row_filter, _batch(context, context.run_id))
+        return _metadata(context, connection, result)
 
-    def load_input(
-        self, context: InputContext, table_slice: TableSlice, connection: Catalog
-    ) -> pa.Table | pa.RecordBatchReader:
+    def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> pa.Table | pa.RecordBatchReader:
         table = load_table(connection, f"{table_slice.schema}.{table_slice.table}")
         columns = tuple(table_slice.columns) if table_slice.columns else ("*",)
         scan = table.scan(_row_filter(table_slice, table.schema()), columns)
-        return scan.to_arrow() if context.dagster_type.typing_type is pa.Table else scan.to_arrow_batch_reader()
+        return scan.to_arrow() if context.dagster_type.typing_type is pa.Table else _reader(scan)
 
 
 def _engine(catalog: Catalog) -> Engine:
     return open_engine(LakehouseSettings.load(), catalog)
 
 
-def _metadata(catalog: Catalog, result: WriteResult, partitioned: bool = False) -> dict[str, Any]:
+def _reader(scan: DataScan) -> pa.RecordBatchReader:
+    """The rows of a scan, of which one data file at a time is in memory: PyIceberg's own reader reads them all ahead."""
+    schema = schema_to_pyarrow(scan.projection())
+    files = ArrowScan(scan.table_metadata, scan.io, scan.projection(), scan.row_filter)
+    batches = (batch for task in scan.plan_files() for batch in files.to_record_batches([task]))
+    return pa.RecordBatchReader.from_batches(schema, batches).cast(schema)
+
+
+def _write_mode(context: OutputContext, table_name: str) -> str:
+    mode = context.output_metadata.get("write_mode", context.definition_metadata.get("write_mode", "overwrite"))
+    mode = str(getattr(mode, "value", mode))
+    if mode not in ("append", "overwrite"):
+        remedy = "Use append or overwrite; for merges, an scd_type2 pipeline."
+        raise TableMismatchError(f"{table_name}: write_mode {mode!r} is not supported. {remedy}")
+    if mode == "append" and context.has_asset_partitions:
+        remedy = "Leave write_mode out: a run replaces the partition's rows, so that it can be run again."
+        raise TableMismatchError(f"{table_name}: write_mode 'append' is not supported for a partitioned asset. {remedy}")
+    return mode
+
+
+def _batch(context: OutputContext, run_id: str) -> Batch:
+    """What names this output's commit, in every attempt of the run."""
+    output = ":".join(filter(None, (run_id, context.step_key, context.name, context.mapping_key)))
+    return Batch(output, context.run_id, context.step_key)
+
+
+def _first_attempt(context: OutputContext) -> str:
+    """The run whose work this run does again: the step failed there, perhaps after its commit, or Dagster retried the run."""
+    instance, run = context.step_context.instance, context.step_context.dagster_run
+    while run.parent_run_id is not None and (parent := instance.get_run_by_id(run.parent_run_id)) is not None:
+        succeeded = any(step.status == StepEventStatus.SUCCESS for step in instance.get_run_step_stats(parent.run_id, [context.step_key]))
+        if succeeded and RETRY_NUMBER_TAG not in run.tags:
+            break
+        run = parent
+    if run.run_id != context.run_id:
+        context.log.info(f"The same work as that of run {run.run_id}; what it committed is not written again")
+    return run.run_id
+
+
+def _metadata(context: OutputContext, catalog: Catalog, result: WriteResult) -> dict[str, Any]:
     """What a run shows in Dagster; numbers are plotted over time."""
-    summary = summarise(load_table(catalog, result.table))
+    table = load_table(catalog, result.table)
+    summary = summarise(table)
+    if result.snapshot_id is not None:
+        context.log.info(f"{result.table}: {result.rows:,} rows, {result.bytes:,} bytes committed as snapshot {result.snapshot_id}")
+    one_partition = context.has_asset_partitions and len(context.asset_partition_keys) == 1
     optional = {
         "snapshot_id": str(result.snapshot_id) if result.snapshot_id else None,  # as text: the page rounds 64-bit numbers
         "days": result.days or None,
         "columns_not_in_table": result.unknown_columns or None,
-        "dagster/partition_row_count": result.rows if partitioned else None,
+        "dagster/partition_row_count": result.rows if one_partition else None,
     }
     return {
         "dagster/row_count": summary["rows"],
+        "dagster/uri": table.location(),
         "rows_written": result.rows,
         "bytes_written": result.bytes,
         "data_files_written": result.data_files,
@@ -150,17 +205,21 @@ def _row_filter(table_slice: TableSlice, schema: Schema) -> BooleanExpression:
 
 def _dimension_filter(dimension: TablePartitionDimension, schema: Schema) -> BooleanExpression:
     column, partitions = dimension.partition_expr, dimension.partitions
+    if column not in schema.column_names:
+        raise TableMismatchError(
+            f"The asset's partition_expr names {column!r}, and the table has no such column. Name a column for each of its dimensions."
+        )
     if not partitions:
         return AlwaysFalse()
     if isinstance(partitions, TimeWindow):
         start, end = (_literal(moment, schema, column) for moment in (partitions.start, partitions.end))
-        return And(GreaterThanOrEqual(column, start), LessThan(column, end))
-    return In(column, list(partitions))
+        return And(GreaterThanOrEqual(term=Reference(column), value=start), LessThan(term=Reference(column), value=end))
+    return In(term=Reference(column), literals={literal(partition) for partition in partitions})
 
 
-def _literal(moment: datetime, schema: Schema, column: str) -> str:
+def _literal(moment: datetime, schema: Schema, column: str) -> Literal[str]:
     """A window's bound as text for the column's type: an instant, or the day or wall clock in the partitions' time zone."""
     type_ = schema.find_type(column)
     if isinstance(type_, DateType):
-        return moment.date().isoformat()
-    return moment.isoformat() if isinstance(type_, TimestamptzType) else moment.replace(tzinfo=None).isoformat()
+        return literal(moment.date().isoformat())
+    return literal((moment if isinstance(type_, TimestamptzType) else moment.replace(tzinfo=None)).isoformat())

@@ -11,6 +11,7 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import BooleanExpression
 
 from lakehouse.commit import Batch
+from lakehouse.errors import SourceError
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -47,6 +48,14 @@ class WriteResult:
     unknown_columns: list[str] = field(default_factory=list)
 
 
+class FilesNotTakenError(SourceError):
+    """Source files that could not be taken. ``result`` says what of the others was committed."""
+
+    def __init__(self, message: str, result: WriteResult) -> None:
+        self.result = result
+        super().__init__(message)
+
+
 class Engine(Protocol):
     """What an engine can do. Every method is one commit or none."""
 
@@ -54,7 +63,7 @@ class Engine(Protocol):
         """Takes new source files, exactly once.
 
         Raises:
-            SourceError: files that could not be taken; the others are committed.
+            FilesNotTakenError: files that could not be taken; the others are committed.
         """
         ...
 

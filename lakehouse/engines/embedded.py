@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -23,15 +23,14 @@ from lakehouse.catalog import load_table
 from lakehouse.commit import Batch, PlanOutdatedError, commit_append, commit_replace, find_batch, rows_of
 from lakehouse.conform import BadRow, Conformer, Rows
 from lakehouse.days import format_days
-from lakehouse.engines import AppendFiles, Progress, WriteResult
+from lakehouse.engines import AppendFiles, FilesNotTakenError, Progress, WriteResult
 from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
 from lakehouse.formats import FileReader
 from lakehouse.ledger import LEDGER, Ledger, TakenFile
 from lakehouse.settings import LakehouseSettings
 from lakehouse.sources import SourceFile, SourceFolder
 from lakehouse.template import Source, TableTemplate
-from lakehouse.types import arrow_field
-from lakehouse.write import DataFileWriter, write_files
+from lakehouse.write import DataFileWriter, arrow_schema, write_files
 
 _EXAMPLES = 3
 _PROGRESS_ROWS = 1_000_000
@@ -51,7 +50,7 @@ class EmbeddedEngine:
         if pipeline is None or template.publish != "direct":
             raise TableMismatchError(f"{template.path}: {template.table_name} has no event_stream pipeline that publishes directly.")
         folder = SourceFolder(self._settings.fill_in(pipeline.source.path, f"{template.path}: source.path"))
-        failed: dict[SourceFile, Exception] = {}
+        failed: dict[str, Exception] = {}
         while True:
             load = _FileLoad(self._settings, self._catalog, template, pipeline.source, folder, run_id, progress)
             try:
@@ -61,8 +60,8 @@ class EmbeddedEngine:
                 failed.update(error.failures)
                 progress(f"{len(error.failures)} files cannot be taken; loading the others")
             except PlanOutdatedError as error:
-                progress(f"{error}; planning again")
-        failed.update((file, _changed(file)) for file in load.changed)
+                progress(f"{error.reason}; planning again")
+        failed.update((file.path, _changed()) for file in load.changed)
         if failed:
             raise _not_taken(template, failed, result)
         return result
@@ -88,7 +87,7 @@ class EmbeddedEngine:
             matches = _as_arrow(table, row_filter)
             # Not just "does not match": where the filter is null, the row is not replaced.
             kept = (rows.filter(matches.is_null() | ~matches) for rows in map(_as_table, rows_of(table, tasks)))
-            return write_files(table, (part for rows in kept for part in rows.cast(_arrow_schema(table)).to_batches()), memory)
+            return write_files(table, (part for rows in kept for part in rows.cast(arrow_schema(table)).to_batches()), memory)
 
         files = write_files(table, _fitting(table, batches, row_filter), memory)
         snapshot = commit_replace(table, row_filter, files, batch, self._settings.commit_timeout, rewrite)
@@ -98,7 +97,7 @@ class EmbeddedEngine:
 class _FilesFailedError(Exception):
     """Source files that cannot be taken; what was written meanwhile is deleted."""
 
-    def __init__(self, failures: dict[SourceFile, Exception]) -> None:
+    def __init__(self, failures: dict[str, Exception]) -> None:
         self.failures = failures
         super().__init__(f"{len(failures)} files")
 
@@ -139,16 +138,18 @@ class _FileLoad:
         self._quarantine = load_table(catalog, template.quarantine.table_name) if template.quarantine else None
         self._quarantine_ledger = Ledger(self._quarantine, root) if self._quarantine else None
         self._event_time = _event_time(self._table)
+        # A column that no template describes is hidden, too.
+        self._hidden = frozenset(self._table.schema().column_names) - {column.name for column in template.columns if not column.hidden}
         self._counts: dict[SourceFile, _Count] = {}
         self._unknown: list[str] = []
         self._seen = 0
         self.changed: list[SourceFile] = []
 
-    def run(self, skip: Iterable[SourceFile]) -> WriteResult:
-        """Loads what is new. Raises _FilesFailedError for files that are to be skipped, PlanOutdatedError to be run anew."""
+    def run(self, skip: Collection[str]) -> WriteResult:
+        """Loads what is new, but for some paths. Raises _FilesFailedError for files that are to be skipped, PlanOutdatedError to be run anew."""
         selection = self._ledger.select(self._folder.list())
         self.changed = selection.changed
-        files = [file for file in selection.new if file not in skip]
+        files = [file for file in selection.new if file.path not in skip]
         self._progress(f"{self._template.table_name}: {len(files)} new source files, {selection.taken} taken before")
         if not files:
             return WriteResult(self._template.table_name)
@@ -161,7 +162,7 @@ class _FileLoad:
                 try:
                     self._load_file(file, writer, bad_writer)
                 except (SourceError, BadRowsError) as error:
-                    raise _FilesFailedError({file: error, **self._check(files[index + 1 :])}) from error
+                    raise _FilesFailedError({file.path: error, **self._check(files[index + 1 :])}) from error
             if bad_writer is not None:
                 self._commit_quarantine(bad_writer, files)
             data_files = writer.finish()
@@ -170,7 +171,7 @@ class _FileLoad:
     def _load_file(self, file: SourceFile, writer: DataFileWriter | None, bad_writer: DataFileWriter | None) -> None:
         """Writes a file's rows, or, without a writer, only looks whether it could be."""
         count = self._counts[file] = _Count()
-        reader = FileReader(self._folder, file, self._source, _arrow_schema(self._table), self._template.hidden_columns)
+        reader = FileReader(self._folder, file, self._source, arrow_schema(self._table), self._hidden)
         quarantined = self._quarantine_ledger is not None and self._quarantine_ledger.holds(file)
         for rows in reader.rows():
             self._count(rows, count)
@@ -182,14 +183,14 @@ class _FileLoad:
         if count.bad_rows and self._quarantine is None:
             raise BadRowsError(self._template.table_name, count.bad_rows, [str(row) for row in count.examples])
 
-    def _check(self, files: list[SourceFile]) -> dict[SourceFile, Exception]:
+    def _check(self, files: list[SourceFile]) -> dict[str, Exception]:
         """The failures among further files, found without writing, so that one more attempt is enough."""
-        failures: dict[SourceFile, Exception] = {}
+        failures: dict[str, Exception] = {}
         for file in files:
             try:
                 self._load_file(file, None, None)
             except (SourceError, BadRowsError) as error:
-                failures[file] = error
+                failures[file.path] = error
         return failures
 
     def _count(self, rows: Rows, count: _Count) -> None:
@@ -217,7 +218,7 @@ class _FileLoad:
             }
             for row in bad
         ]
-        return pa.RecordBatch.from_pylist(rows, _arrow_schema(self._quarantine))
+        return pa.RecordBatch.from_pylist(rows, arrow_schema(self._quarantine))
 
     def _taken(self, files: Iterable[SourceFile]) -> Iterator[TakenFile]:
         now = datetime.now(UTC)
@@ -273,30 +274,27 @@ def _fitting(table: Table, batches: Iterable[pa.RecordBatch], row_filter: Boolea
         BadRowsError: after the last batch, with the count of all rows that do not fit or are outside the filter.
     """
     name = ".".join(table.name())
-    conformer = Conformer(_arrow_schema(table), hidden=table.schema().column_names)
+    conformer = Conformer(arrow_schema(table), hidden=table.schema().column_names)
     matches = None if row_filter == AlwaysTrue() else _as_arrow(table, row_filter)
-    start, bad, outside = 1, list[BadRow](), 0
+    start, bad, outside, examples = 1, 0, 0, list[BadRow]()
     for batch in batches:
         if unknown := conformer.check_columns(batch.schema.names, "the batch"):
             raise TableMismatchError(
                 f"{name} has no column {', '.join(unknown)}. Leave it out, or add it to the template and run lakehouse apply."
             )
         conformer.check_types(batch.schema, "the batch")
-        rows = conformer.conform(Rows(batch, pa.array(range(start, start + batch.num_rows), pa.int64())))
+        rows = conformer.conform(Rows(batch, range(start, start + batch.num_rows)))
         start += batch.num_rows
-        bad += rows.bad
+        bad += len(rows.bad)
+        examples += rows.bad[: _EXAMPLES - len(examples)]
         if matches is not None:
             outside += rows.batch.num_rows - _as_table(rows.batch).filter(matches).num_rows
         if not bad and not outside:
             yield rows.batch
     if bad:
-        raise BadRowsError(name, len(bad), [str(row) for row in bad[:_EXAMPLES]])
+        raise BadRowsError(name, bad, [str(row) for row in examples])
     if outside:
         raise BadRowsError(name, outside, [f"rows outside the partition that this run replaces: {row_filter}"])
-
-
-def _arrow_schema(table: Table) -> pa.Schema:
-    return pa.schema([arrow_field(column) for column in table.schema().fields])
 
 
 def _as_table(batch: pa.RecordBatch) -> pa.Table:
@@ -337,11 +335,11 @@ def _result_of(table_name: str, snapshot: Snapshot) -> WriteResult:
     )
 
 
-def _changed(file: SourceFile) -> SourceError:
+def _changed() -> SourceError:
     return SourceError("it was taken before with another size or time. Deliver new content under a new name, and remove this file.")
 
 
-def _not_taken(template: TableTemplate, failed: dict[SourceFile, Exception], result: WriteResult) -> SourceError:
-    lines = "".join(f"\n  {file.path}: {error}" for file, error in sorted(failed.items()))
+def _not_taken(template: TableTemplate, failed: dict[str, Exception], result: WriteResult) -> FilesNotTakenError:
+    lines = "".join(f"\n  {path}: {error}" for path, error in sorted(failed.items()))
     done = f"The other {result.source_files} were committed, {result.rows:,} rows." if result.source_files else "Nothing was committed."
-    return SourceError(f"{len(failed)} source files of {template.table_name} were not taken:{lines}\n{done}")
+    return FilesNotTakenError(f"{len(failed)} source files of {template.table_name} were not taken:{lines}\n{done}", result)
