@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
@@ -155,15 +156,23 @@ def rows_of(table: Table, tasks: Iterator[FileScanTask]) -> Iterator[pa.RecordBa
     for task in tasks:  # given all at once, PyIceberg reads them all at once
         with table.io.new_input(task.file.file_path).open() as stream, pq.ParquetFile(stream) as file:
             found = file.schema_arrow
-            if not task.delete_files and found.names == schema.names and all(map(_same_field, found, schema)):
+            if not task.delete_files and found.equals(schema) and [*map(_field_ids, found)] == [*map(_field_ids, schema)]:
                 # PyIceberg would hold the whole file, and give a null list of structs as an empty one.
                 yield from file.iter_batches()
                 continue
         yield from scan.to_record_batches([task])
 
 
-def _same_field(found: pa.Field, wanted: pa.Field) -> bool:
-    return found.equals(wanted, check_metadata=True)
+def _field_ids(field: pa.Field) -> list[Any]:
+    """The field's id, and those of the fields nested in it."""
+    nested: list[pa.Field] = []
+    if pa.types.is_struct(field.type):
+        nested = list(field.type)
+    elif pa.types.is_map(field.type):
+        nested = [field.type.key_field, field.type.item_field]
+    elif pa.types.is_list(field.type):
+        nested = [field.type.value_field]
+    return [(field.metadata or {}).get(b"PARQUET:field_id"), *map(_field_ids, nested)]
 
 
 def _commit(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from dagster import AssetKey, FreshnessPolicy, TableColumn, TableColumnConstraints, TableSchema
+from dagster import AssetKey, TableColumn, TableColumnConstraints, TableSchema
 
-from lakehouse.template import Column, TableTemplate, parse_duration
+from lakehouse.template import Column, TableTemplate
 
 _ADDRESS_OR_TEAM = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:.+"
 
@@ -31,9 +31,9 @@ def asset_attributes(template: TableTemplate) -> dict[str, Any]:
             "dagster/storage_kind": "iceberg",
             "dagster/table_name": template.table_name,
         },
+        # No freshness policy: Dagster's looks at when a run was, also one that found no new rows, and would always be met.
         # With a limit of 1 in the instance's settings, one deployment's runs on a table wait for each other.
         "pool": f"{template.namespace}_{template.name}",
-        "freshness_policy": (FreshnessPolicy.time_window(fail_window=parse_duration(template.freshness)) if template.freshness else None),
     }
 
 
