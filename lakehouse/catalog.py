@@ -40,6 +40,8 @@ def catalog_properties(settings: LakehouseSettings) -> dict[str, str]:
 def load_table(catalog: Catalog, table_name: str) -> Table:
     """A live table. Raises CatalogError with the remedy where it is not there."""
     try:
+        if "." not in table_name:  # PyIceberg's catalogs differ on what they raise
+            raise NoSuchTableError
         return catalog.load_table(table_name)
     except NoSuchTableError:
         raise CatalogError(f"There is no table {table_name} in the catalog. Create it from its template: lakehouse apply") from None

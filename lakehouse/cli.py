@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import Annotated, Any
 
+import simplejson
 import typer
 from rich.console import Console
 from rich.table import Table as Grid
@@ -39,7 +39,8 @@ def main() -> None:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    # JSON has no NaN; bytes and decimals are shown as text.
+    print(simplejson.dumps(value, indent=2, default=str, ensure_ascii=False, ignore_nan=True, use_decimal=False, encoding=None))
 
 
 def _print_grid(title: str, columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = ()) -> None:
@@ -59,9 +60,7 @@ def _size(count: int) -> str:
 
 
 @app.command(epilog="Example: lakehouse lint --json")
-def lint(
-    as_json: Json = False, strict: Annotated[bool, typer.Option(help="Warnings, too, make it fail.")] = False
-) -> None:
+def lint(as_json: Json = False, strict: Annotated[bool, typer.Option(help="Warnings, too, make it fail.")] = False) -> None:
     """Check every template and report every finding. Exit code 1 if there is an error."""
     settings = LakehouseSettings.load()
     result = lint_templates(settings.templates, settings.variables)
@@ -70,7 +69,9 @@ def lint(
     else:
         _print_problems(result.problems)
         warnings = len(result.problems) - len(result.errors)
-        _out.print(f"{len(result.templates)} templates are usable; {len(result.errors)} errors, {warnings} warnings in {settings.templates}")
+        _out.print(
+            f"{len(result.templates)} templates are usable; {len(result.errors)} errors, {warnings} warnings in {settings.templates}"
+        )
     if result.errors or (strict and result.problems):
         raise typer.Exit(1)
 
@@ -151,8 +152,8 @@ def _print_details(details: dict[str, Any]) -> None:
         _out.print(Text("No template describes this table: all values are masked.", style="yellow"))
     columns = ["id", "column", "type", "required", "access", "pii", "description"]
     fields = [
-        [found["id"], found["name"], found["type"], "yes" if found["required"] else "", found["access_level"], "pii" if found["pii"] else "",
-         found["description"]]
+        [found["id"], found["name"], found["type"], "yes" if found["required"] else "", found["access_level"],
+         "pii" if found["pii"] else "", found["description"]]
         for found in details["columns"]
     ]  # fmt: skip
     _print_grid("Columns", columns, fields, right=("id",))
@@ -162,7 +163,9 @@ def _print_details(details: dict[str, Any]) -> None:
         [found["snapshot_id"], found["committed_at"], found["operation"], f"{found['added_rows']:,}", f"{found['total_rows']:,}"]
         for found in details["snapshots"][-10:]
     ]
-    _print_grid("Snapshots", ["snapshot", "committed at", "operation", "added rows", "total rows"], snapshots, right=("added rows", "total rows"))
+    _print_grid(
+        "Snapshots", ["snapshot", "committed at", "operation", "added rows", "total rows"], snapshots, right=("added rows", "total rows")
+    )
     rows = details["first_rows"]
     if rows:
         _print_grid("First rows", list(rows[0]), [[_shortened(value) for value in row.values()] for row in rows])

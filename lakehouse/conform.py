@@ -185,7 +185,10 @@ def parse_text(values: pa.Array, target: pa.DataType) -> pa.Array:
     if pa.types.is_binary(target) or pa.types.is_fixed_size_binary(target):
         return pa.array([None if text is None else bytes.fromhex(text) for text in values.to_pylist()], target)
     if pa.types.is_nested(target):
-        parsed = [None if text is None else simplejson.loads(text, object_pairs_hook=no_duplicates, use_decimal=True) for text in values.to_pylist()]
+        parsed = [
+            None if text is None else simplejson.loads(text, object_pairs_hook=no_duplicates, use_decimal=True)
+            for text in values.to_pylist()
+        ]
         return pa.array([_from_json(value, target) for value in parsed], _storage(target)).cast(target)
     return values.cast(target)
 

@@ -329,7 +329,9 @@ def _array_values(reader: FileReader) -> Iterator[str]:
                 else:
                     raise SourceError(f"{reader.file.path} is not a valid JSON array after {count:,} records.")
             if len(text) - position > _MAX_RECORD:
-                raise SourceError(f"{reader.file.path} is not valid JSON after {count:,} records, or has one of more than {_MAX_RECORD:,} bytes.")
+                raise SourceError(
+                    f"{reader.file.path} is not valid JSON after {count:,} records, or has one of more than {_MAX_RECORD:,} bytes."
+                )
     if expected not in ("[", ""):
         raise SourceError(f"{reader.file.path} is not valid JSON after {count:,} records, or ends before its JSON array does.")
 

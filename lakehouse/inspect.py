@@ -62,7 +62,9 @@ def describe(table: Table, template: TableTemplate | None) -> dict[str, Any]:
         ],
         "identifier": sorted(schema.identifier_field_names()),
         "partitions": [f"{part.transform}({schema.find_column_name(part.source_id)})" for part in table.spec().fields],
-        "sort_order": [f"{schema.find_column_name(sort.source_id)} {sort.direction} {sort.null_order}" for sort in table.sort_order().fields],
+        "sort_order": [
+            f"{schema.find_column_name(sort.source_id)} {sort.direction} {sort.null_order}" for sort in table.sort_order().fields
+        ],
         "properties": dict(sorted(table.properties.items())),
         "snapshots": [
             {

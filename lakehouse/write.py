@@ -108,7 +108,11 @@ class DataFileWriter:
         self._file_limit = memory // (2 * _ENCODERS)
         self._collections: dict[tuple[Any, ...], _Collection] = {}
         self._transforms = [
-            (field, self._schema.find_field(field.source_id).name, field.transform.pyarrow_transform(self._schema.find_type(field.source_id)))
+            (
+                field,
+                self._schema.find_field(field.source_id).name,
+                field.transform.pyarrow_transform(self._schema.find_type(field.source_id)),
+            )
             for field in table.spec().fields
         ]
         self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encoder")
@@ -227,8 +231,9 @@ class DataFileWriter:
         group = property_as_int(properties, TableProperties.PARQUET_ROW_GROUP_LIMIT, TableProperties.PARQUET_ROW_GROUP_LIMIT_DEFAULT)
         order = self._order(rows)
         output = self._table.io.new_output(location)
-        with output.create(overwrite=True) as stream:
-            with pq.ParquetWriter(
+        with (
+            output.create(overwrite=True) as stream,
+            pq.ParquetWriter(
                 stream,
                 self._arrow_schema,
                 store_decimal_as_integer=True,
@@ -236,10 +241,11 @@ class DataFileWriter:
                 # A hidden column's bounds stay out of the file's footer too.
                 write_statistics=[path for path, id_ in paths.items() if plan[id_].mode.type != MetricModeTypes.NONE],
                 **_parquet_options(properties),
-            ) as writer:
-                for start in range(0, rows.num_rows, group or 1):
-                    part = rows.slice(start, group) if order is None else rows.take(order.slice(start, group))
-                    writer.write_table(part.cast(self._arrow_schema), row_group_size=group)
+            ) as writer,
+        ):
+            for start in range(0, rows.num_rows, group or 1):
+                part = rows.slice(start, group) if order is None else rows.take(order.slice(start, group))
+                writer.write_table(part.cast(self._arrow_schema), row_group_size=group)
         size = len(output)
         self._arrow_bytes, self._file_bytes = self._arrow_bytes + rows.nbytes, self._file_bytes + size
         statistics = data_file_statistics_from_parquet_metadata(writer.writer.metadata, plan, paths)

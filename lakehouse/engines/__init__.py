@@ -75,9 +75,7 @@ class Engine(Protocol):
         """
         ...
 
-    def replace(
-        self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch
-    ) -> WriteResult:
+    def replace(self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch) -> WriteResult:
         """Replaces the rows that match ``row_filter``. Raises as ``append``, also for rows outside the filter."""
         ...
 

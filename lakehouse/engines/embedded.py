@@ -74,9 +74,7 @@ class EmbeddedEngine:
         files = write_files(table, _fitting(table, batches, AlwaysTrue()), self._settings.write_memory)
         return _result(table_name, commit_append(table, files, batch, self._settings.commit_timeout), files)
 
-    def replace(
-        self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch
-    ) -> WriteResult:
+    def replace(self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch) -> WriteResult:
         """See ``Engine.replace``."""
         table = load_table(self._catalog, table_name)
         if (snapshot := find_batch(table, batch.batch_id)) is not None:
@@ -146,7 +144,11 @@ class _FileLoad:
         self.changed: list[SourceFile] = []
 
     def run(self, skip: Collection[str]) -> WriteResult:
-        """Loads what is new, but for some paths. Raises _FilesFailedError for files that are to be skipped, PlanOutdatedError to be run anew."""
+        """Loads what is new, but for the paths in ``skip``.
+
+        Raises:
+            _FilesFailedError: with further paths to skip; PlanOutdatedError: it is to be run anew.
+        """
         selection = self._ledger.select(self._folder.list())
         self.changed = selection.changed
         files = [file for file in selection.new if file.path not in skip]
@@ -228,7 +230,8 @@ class _FileLoad:
 
     def _commit_quarantine(self, writer: DataFileWriter, files: list[SourceFile]) -> None:
         """Commits bad rows before the good ones. Its own ledger keeps a rerun from doing it twice."""
-        assert self._quarantine is not None and self._quarantine_ledger is not None
+        assert self._quarantine is not None
+        assert self._quarantine_ledger is not None
         ledger = self._quarantine_ledger
         fresh = [file for file in files if self._counts[file].bad_rows and not ledger.holds(file)]
         data_files = writer.finish()

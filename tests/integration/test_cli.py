@@ -1,0 +1,244 @@
+"""The command line: what it prints, what programs can rely on, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from lakehouse import cli
+from lakehouse.commit import Batch
+
+if TYPE_CHECKING:
+    from conftest import Lakehouse
+
+Run = Callable[..., tuple[int, str, str]]
+USERS = """\
+    name: users
+    namespace: lake
+    description: One row per user.
+    columns:
+      - {name: id, type: long}
+      - {name: email, type: string, pii: true, access_level: internal}
+      - {name: salary, type: long, access_level: restricted}
+      - {name: team, type: string, access_level: internal}
+      - {name: score, type: double}
+      - {name: key, type: binary}
+"""
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command line in this process: exit code, output, errors."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["lakehouse", *arguments])
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return int(code or 0), captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def users(lakehouse: Lakehouse) -> Lakehouse:
+    """A lakehouse with two users."""
+    lakehouse.template(USERS)
+    rows = {"id": [1, 2], "email": ["SECRET", "SECRET2"], "salary": [987654, 987655], "team": ["zebra", None], "score": [float("nan"), 0.5],
+            "key": [b"\xff\x00", b""]}  # fmt: skip
+    lakehouse.engine.append("lake.users", [pa.RecordBatch.from_pydict(rows)], Batch("b", "run-1"))
+    return lakehouse
+
+
+def test_lint(lakehouse: Lakehouse, run: Run) -> None:
+    path = lakehouse.settings.templates / "users.yaml"
+    path.write_text(USERS)
+    assert run("lint") == (0, f"1 templates are usable; 0 errors, 0 warnings in {path.parent}\n", "")
+    assert run("lint", "--json")[:2] == (0, "[]\n")
+    path.write_text(USERS.replace("type: double", "type: dubble"))
+    code, out, _ = run("lint")
+    assert code == 1
+    assert re.search(r"users.yaml:9:\d+: error \[.*columns\[4\].type", out)
+    code, out, _ = run("lint", "--json")
+    [problem] = json.loads(out)
+    assert code == 1
+    assert set(problem) == {"file", "line", "column", "key", "rule", "severity", "message", "remedy"}
+    assert (problem["file"], problem["line"], problem["key"], problem["severity"]) == (str(path), 9, "columns[4].type", "error")
+
+
+def test_apply_makes_what_is_missing_and_then_nothing(lakehouse: Lakehouse, run: Run) -> None:
+    (lakehouse.settings.templates / "users.yaml").write_text(USERS)
+    code, out, _ = run("apply", "--json")
+    assert (code, json.loads(out)) == (0, [{"table": "lake.users", "action": "created", "detail": ""}])
+    before = lakehouse.table("lake.users").metadata_location
+    code, out, _ = run("apply")
+    assert code == 0
+    assert re.match(r"exists +lake.users\s*$", out)
+    assert lakehouse.table("lake.users").metadata_location == before
+    (lakehouse.settings.templates / "users.yaml").write_text(USERS.replace("name: team", "name: squad"))
+    assert "it lacks squad; it has team, which the template does not name" in run("apply")[1]
+
+
+def test_apply_goes_on_after_a_table_that_fails(lakehouse: Lakehouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        (lakehouse.settings.templates / f"{name}.yaml").write_text(f"name: {name}\nnamespace: lake\ncolumns: [{{name: id, type: int}}]\n")
+    kind = type(lakehouse.catalog)
+    create = kind.create_table
+    monkeypatch.setattr(
+        kind,
+        "create_table",
+        lambda self, name, *a, **k: create(self, name, *a, **k) if "two" in name else (_ for _ in ()).throw(OSError("disk full")),
+    )
+    code, out, _ = run("apply")
+    assert code == 1
+    assert re.search(r"failed +lake.one +OSError: disk full\ncreated +lake.two", out)
+
+
+def test_two_applies_at_once(lakehouse: Lakehouse) -> None:
+    for number in range(4):
+        text = f"name: t{number}\nnamespace: lake\ncolumns: [{{name: id, type: int}}]\n"
+        (lakehouse.settings.templates / f"t{number}.yaml").write_text(text)
+    command = [sys.executable, "-m", "lakehouse.cli", "apply", "--json"]
+    environment = {**os.environ, **lakehouse.environment}
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    for number in range(4):
+        actions = sorted(json.loads(out)[number]["action"] for out, _ in outputs)
+        assert actions == ["created", "exists", "exists"]
+
+
+def test_tables(users: Lakehouse, run: Run) -> None:
+    users.template("name: empty\nnamespace: lake\ncolumns: [{name: id, type: int}]\n")
+    empty, found = json.loads(run("tables", "--json")[1])
+    assert list(found) == ["name", "rows", "files", "bytes", "snapshot_id", "committed_at"]
+    assert (found["name"], found["rows"], found["files"]) == ("lake.users", 2, 1)
+    assert found["bytes"] > 100
+    snapshot = users.table("lake.users").current_snapshot()
+    assert snapshot is not None
+    assert found["snapshot_id"] == snapshot.snapshot_id
+    assert datetime.fromisoformat(found["committed_at"]).tzinfo == UTC
+    assert empty == {"name": "lake.empty", "rows": 0, "files": 0, "bytes": 0, "snapshot_id": None, "committed_at": None}
+    code, out, _ = run("tables")
+    assert code == 0
+    assert "2 tables" in out
+    assert str(snapshot.snapshot_id) in out
+
+
+HIDDEN = ("SECRET", "987654", "987,654")
+
+
+def test_show_masks_what_is_hidden(users: Lakehouse, run: Run) -> None:
+    for arguments in (("users",), ("lake.users",), ("users", "--json")):
+        code, out, _ = run("show", *arguments)
+        assert code == 0
+        assert "zebra" in out
+        assert not [value for value in HIDDEN if value in out]
+    shown = json.loads(run("show", "users", "--json")[1], parse_constant=pytest.fail)
+    assert shown["first_rows"][0] == {"id": 1, "email": "***", "salary": "***", "team": "zebra", "score": None, "key": "b'\\xff\\x00'"}
+    assert (shown["managed"], shown["rows"], shown["snapshots"][0]["run_id"]) == (True, 2, "run-1")
+    assert [column["name"] for column in shown["columns"] if column["pii"] or column["access_level"] == "restricted"] == ["email", "salary"]
+    assert json.loads(run("show", "users", "--json", "--rows", "1")[1])["first_rows"].__len__() == 1
+    assert json.loads(run("show", "users", "--json", "--rows", "0")[1])["first_rows"] == []
+    for arguments in (("users", "--reveal"), ("users", "--reveal", "--json")):
+        out = run("show", *arguments)[1]
+        assert "SECRET" in out
+        assert "987654" in out
+
+
+def test_show_masks_all_of_an_unmanaged_table(users: Lakehouse, run: Run) -> None:
+    (users.settings.templates / "users.yaml").unlink()
+    users.template("name: other\nnamespace: lake\ncolumns: [{name: id, type: int}]\n")
+    code, out, _ = run("show", "lake.users")
+    assert code == 0
+    assert "No template describes this table" in out
+    assert not [value for value in (*HIDDEN, "zebra") if value in out]
+    shown = json.loads(run("show", "lake.users", "--json")[1])
+    assert shown["managed"] is False
+    assert {value for row in shown["first_rows"] for value in row.values()} == {"***"}
+    assert "SECRET" in run("show", "lake.users", "--reveal")[1]
+
+
+def test_show_masks_the_quarantine(lakehouse: Lakehouse, run: Run) -> None:
+    template = lakehouse.template("""\
+        name: t
+        namespace: lake
+        columns: [{name: id, type: int}]
+        pipeline: {pattern: event_stream, source: {path: "${LAKEHOUSE_LANDING}", format: jsonl}, on_bad_rows: quarantine}
+    """)
+    lakehouse.land("a.jsonl", '{"id": "SECRET"}')
+    assert lakehouse.run(template).bad_rows == 1
+    code, out, _ = run("show", "t__quarantine")
+    assert code == 0
+    assert "SECRET" not in out
+    assert "SECRET" in run("show", "t__quarantine", "--reveal", "--json")[1]
+
+
+@pytest.mark.usefixtures("lakehouse")
+def test_env_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESSIE_TOKEN", "SECRET")
+    monkeypatch.setenv("NESSIE_CREDENTIAL", "id:SECRET")
+    code, out, _ = run("env")
+    assert code == 0
+    assert "SECRET" not in out
+    assert "NESSIE_TOKEN" in out
+    rows = {row["variable"]: row for row in json.loads(run("env", "--json")[1])}
+    assert set(rows["NESSIE_TOKEN"]["value"]) == {"*"}
+    assert rows["NESSIE_TOKEN"]["from"] == "environment"
+    assert rows["LAKEHOUSE_BACKEND"]["value"] == "local"
+    assert rows["LAKEHOUSE_BRANCH"]["from"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "broken", "message"),
+    [
+        (("show", "lake.nothing"), "", "There is no table lake.nothing in the catalog. Create it from its template: lakehouse apply"),
+        (("show", "nothing"), "", "There is no table nothing"),
+        (("show", "no.such.thing"), "", "There is no table no.such.thing"),
+        (("show", "users"), "template", "users.yaml:1:"),
+        (("apply",), "template", "users.yaml:1:"),
+        (("apply",), "backend", "LAKEHOUSE_BACKEND"),
+        (("tables",), "backend", "LAKEHOUSE_BACKEND"),
+        (("env",), "backend", "LAKEHOUSE_BACKEND"),
+        (("apply",), "catalog", "catalog of the backend local does not open"),
+        (("lint",), "folder", "templates"),
+    ],
+)
+def test_a_mistake_is_a_message(
+    lakehouse: Lakehouse, run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], broken: str, message: str
+) -> None:
+    (lakehouse.settings.templates / "users.yaml").write_text("nam: users\n" if broken == "template" else USERS)
+    if broken == "backend":
+        monkeypatch.setenv("LAKEHOUSE_BACKEND", "abacus")
+    elif broken == "catalog":
+        lakehouse.settings.warehouse_folder.mkdir()
+        (lakehouse.settings.warehouse_folder / "catalog.db").write_text("no database, but long enough to be read as one" * 30)
+    elif broken == "folder":
+        monkeypatch.setenv("LAKEHOUSE_TEMPLATES", str(lakehouse.landing / "nowhere"))
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert message in err.replace("\n", " ")
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    commands = get_command(cli.app).commands  # type: ignore[attr-defined]
+    assert {"lint", "apply", "tables", "show", "env"} <= set(commands)
+    for name in commands:
+        result = CliRunner().invoke(cli.app, [name, "--help"])
+        assert result.exit_code == 0
+        assert re.search(rf"Example: (\S+=\S+ )?lakehouse {name}", result.output), name
