@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lakehouse.apply import apply as apply_templates
 from lakehouse.catalog import load_table, open_catalog
-from lakehouse.errors import LakehouseError, Problem
+from lakehouse.errors import CatalogError, LakehouseError, Problem
 from lakehouse.inspect import describe, first_rows, list_tables, summarise
 from lakehouse.lint import lint_templates, load_templates
 from lakehouse.settings import LakehouseSettings
@@ -103,11 +103,22 @@ def apply(as_json: Json = False) -> None:
 
 @app.command(epilog="Example: lakehouse tables --json")
 def tables(as_json: Json = False) -> None:
-    """List what is in the lakehouse."""
-    found = [summarise(table) for table in list_tables(open_catalog(LakehouseSettings.load()))]
+    """List what is in the lakehouse. A table that cannot be read is an error, and hides no other."""
+    catalog, found, broken = open_catalog(LakehouseSettings.load()), [], []
+    for name in list_tables(catalog):
+        try:
+            found.append(summarise(load_table(catalog, name)))
+        except Exception as error:
+            broken.append(f"{name} cannot be read: {type(error).__name__}: {error}")
     if as_json:
         _print_json(found)
-        return
+    else:
+        _print_tables(found)
+    if broken:
+        raise CatalogError("\n".join(broken) + "\nSee whether its metadata file is there; a snapshot of it may be restored.")
+
+
+def _print_tables(found: list[dict[str, Any]]) -> None:
     rows = [
         [table["name"], f"{table['rows']:,}", f"{table['files']:,}", _size(table["bytes"]), table["snapshot_id"], table["committed_at"]]
         for table in found

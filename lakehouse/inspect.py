@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -17,11 +16,9 @@ from lakehouse.types import type_string
 MASK = "***"
 
 
-def list_tables(catalog: Catalog) -> Iterator[Table]:
-    """Every table of the catalog, by name."""
-    for namespace in sorted(catalog.list_namespaces()):
-        for identifier in sorted(catalog.list_tables(namespace)):
-            yield catalog.load_table(identifier)
+def list_tables(catalog: Catalog) -> list[str]:
+    """The name of every table of the catalog, as ``namespace.table``."""
+    return sorted(".".join(identifier) for namespace in catalog.list_namespaces() for identifier in catalog.list_tables(namespace))
 
 
 def summarise(table: Table) -> dict[str, Any]:

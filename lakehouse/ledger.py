@@ -31,6 +31,7 @@ _SCHEMA = pa.schema(
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("bad_rows", pa.int64(), nullable=False),
         pa.field("days", pa.string(), nullable=False),
+        pa.field("schema_id", pa.int32(), nullable=False),
         pa.field("batch_id", pa.string(), nullable=False),
         pa.field("taken_at", pa.timestamp("us", tz="UTC"), nullable=False),
     ]
@@ -39,12 +40,18 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class TakenFile:
-    """One line of the ledger: ``days`` are the UTC days its rows touch, as ranges."""
+    """One line of the ledger.
+
+    Attributes:
+        days: the UTC days its rows touch, as ranges.
+        schema_id: the schema of the pipeline's table that its rows were made to fit.
+    """
 
     file: SourceFile
     rows: int
     bad_rows: int
     days: str
+    schema_id: int
     batch_id: str
     taken_at: datetime
 
@@ -69,7 +76,7 @@ class Ledger:
         self.location = table.properties.get(LEDGER)
         self._io: FileIO = table.io
         self._folder = f"{root}/{'/'.join(table.name())}/{table.metadata.table_uuid}"
-        self._identities: set[SourceFile] | None = None
+        self._identities: set[tuple[SourceFile, int]] | None = None
         self._segments: list[tuple[str, pa.Table]] = []
         if self.location is not None:
             newest = self._read(self.location)
@@ -78,7 +85,7 @@ class Ledger:
 
     @property
     def entries(self) -> pa.Table:
-        """Every taken file: path, size, modified, rows, bad_rows, days, batch_id, taken_at."""
+        """Every taken file: path, size, modified, rows, bad_rows, days, schema_id, batch_id, taken_at."""
         return pa.concat_tables([segment.replace_schema_metadata() for _, segment in self._segments] or [_SCHEMA.empty_table()])
 
     @property
@@ -97,12 +104,12 @@ class Ledger:
             taken=len(taken),
         )
 
-    def holds(self, file: SourceFile) -> bool:
-        """Whether exactly this file, with this size and time, was taken."""
+    def holds(self, file: SourceFile, schema_id: int) -> bool:
+        """Whether exactly this file, with this size and time, was taken, and made to fit this schema."""
         if self._identities is None:
-            rows = self.entries.select(["path", "size", "modified"]).to_pylist()
-            self._identities = {SourceFile(**row) for row in rows}
-        return file in self._identities
+            rows = self.entries.select(["path", "size", "modified", "schema_id"]).to_pylist()
+            self._identities = {(SourceFile(row["path"], row["size"], row["modified"]), row["schema_id"]) for row in rows}
+        return (file, schema_id) in self._identities
 
     def extend(self, files: Iterable[TakenFile]) -> str:
         """Writes a new segment and returns its location. It counts once the table property names it."""
@@ -114,6 +121,7 @@ class Ledger:
                 "rows": taken.rows,
                 "bad_rows": taken.bad_rows,
                 "days": taken.days,
+                "schema_id": taken.schema_id,
                 "batch_id": taken.batch_id,
                 "taken_at": taken.taken_at,
             }

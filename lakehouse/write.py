@@ -138,6 +138,13 @@ class DataFileWriter:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Takes rows in. Blocks while both encoders are busy and another file is full."""
+        # A batch may be a whole table: taken in parts, none of which fills a file.
+        parts = 1 + 4 * batch.nbytes // self._bytes_per_file()
+        size = max(1, -(-batch.num_rows // parts))
+        for start in range(0, batch.num_rows, size):
+            self._collect(batch.slice(start, size))
+
+    def _collect(self, batch: pa.RecordBatch) -> None:
         self._clock += batch.nbytes
         for key, rows in self._split(batch):
             collection = self._collections.get(key)
@@ -179,8 +186,6 @@ class DataFileWriter:
 
     def _split(self, batch: pa.RecordBatch) -> Iterator[tuple[tuple[Any, ...], pa.RecordBatch]]:
         """The batch's rows by their partition values, without a copy where all have the same."""
-        if batch.num_rows == 0:
-            return
         if not self._transforms:
             yield (), batch
             return
@@ -192,6 +197,7 @@ class DataFileWriter:
         groups = encoded[0].indices.cast(pa.int64())
         for column in encoded[1:]:
             groups = pc.add(pc.multiply(groups, len(column.dictionary)), column.indices.cast(pa.int64()))
+            groups = groups.dictionary_encode().indices.cast(pa.int64())  # small again, whatever their number
         order = pc.sort_indices(groups)
         sorted_groups = groups.take(order)
         start = 0

@@ -132,6 +132,7 @@ class _FileLoad:
         self._batch_id = str(uuid.uuid4())
         root = f"{settings.warehouse_uri}/_lakehouse/ledger"
         self._table = load_table(catalog, template.table_name)
+        self._schema_id = self._table.metadata.current_schema_id
         self._ledger = Ledger(self._table, root)
         self._quarantine = load_table(catalog, template.quarantine.table_name) if template.quarantine else None
         self._quarantine_ledger = Ledger(self._quarantine, root) if self._quarantine else None
@@ -174,7 +175,7 @@ class _FileLoad:
         """Writes a file's rows, or, without a writer, only looks whether it could be."""
         count = self._counts[file] = _Count()
         reader = FileReader(self._folder, file, self._source, arrow_schema(self._table), self._hidden)
-        quarantined = self._quarantine_ledger is not None and self._quarantine_ledger.holds(file)
+        quarantined = self._quarantine_ledger is not None and self._quarantine_ledger.holds(file, self._schema_id)
         for rows in reader.rows():
             self._count(rows, count)
             if rows.bad and bad_writer is not None and not quarantined:
@@ -226,14 +227,14 @@ class _FileLoad:
         now = datetime.now(UTC)
         for file in files:
             count = self._counts[file]
-            yield TakenFile(file, count.rows, count.bad_rows, format_days(count.days), self._batch_id, now)
+            yield TakenFile(file, count.rows, count.bad_rows, format_days(count.days), self._schema_id, self._batch_id, now)
 
     def _commit_quarantine(self, writer: DataFileWriter, files: list[SourceFile]) -> None:
         """Commits bad rows before the good ones. Its own ledger keeps a rerun from doing it twice."""
         assert self._quarantine is not None
         assert self._quarantine_ledger is not None
         ledger = self._quarantine_ledger
-        fresh = [file for file in files if self._counts[file].bad_rows and not ledger.holds(file)]
+        fresh = [file for file in files if self._counts[file].bad_rows and not ledger.holds(file, self._schema_id)]
         data_files = writer.finish()
         if fresh:
             commit_append(

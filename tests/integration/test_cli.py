@@ -242,3 +242,14 @@ def test_every_command_has_an_example_in_its_help() -> None:
         result = CliRunner().invoke(cli.app, [name, "--help"])
         assert result.exit_code == 0
         assert re.search(rf"Example: (\S+=\S+ )?lakehouse {name}", result.output), name
+
+
+def test_a_table_that_cannot_be_read_hides_no_other(lakehouse: Lakehouse, run: Run) -> None:
+    for name in ("broken", "sound"):
+        lakehouse.template(f"name: {name}\nnamespace: shop\ncolumns: [{{name: id, type: int}}]\n")
+    table = lakehouse.table("shop.broken")
+    table.io.delete(table.metadata_location)
+    code, out, err = run("tables", "--json")
+    assert code == 1
+    assert [found["name"] for found in json.loads(out)] == ["shop.sound"]
+    assert "shop.broken cannot be read" in err

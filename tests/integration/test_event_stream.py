@@ -198,7 +198,7 @@ def metadata_bytes(lakehouse: Lakehouse) -> bytes:
             found += content[-8 - int.from_bytes(content[-8:-4], "little") :]
         elif "data" not in path.parts:
             found += path.read_bytes()
-    for table in list_tables(lakehouse.catalog):
+    for table in map(lakehouse.table, list_tables(lakehouse.catalog)):
         for snapshot in table.metadata.snapshots:
             for manifest in snapshot.manifests(table.io):
                 found += repr(manifest).encode()
@@ -289,6 +289,29 @@ def test_quarantine_is_not_doubled_when_the_run_dies_before_the_main_commit(lake
     result = lakehouse.run(template)
     assert (result.rows, result.bad_rows, ids(lakehouse)) == (1, 2, [1])
     assert [entry[:2] for entry in quarantined(lakehouse)] == [("a.jsonl", 2), ("b.jsonl", 1)]
+
+
+def test_rows_that_turn_bad_by_an_alter_between_the_two_commits_are_quarantined(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = events(lakehouse, pipeline="on_bad_rows: quarantine\n", extra="  - {name: note, type: string}\n")
+    lakehouse.land("a.jsonl", line(1, note="n") + line(2) + line("x"))
+    commit = embedded.commit_append
+
+    def dying(table: Any, *args: Any, **kwargs: Any) -> Any:
+        if table.name()[-1] == "events":
+            raise Died
+        return commit(table, *args, **kwargs)
+
+    monkeypatch.setattr(embedded, "commit_append", dying)
+    with pytest.raises(Died):
+        lakehouse.run(template)
+    monkeypatch.setattr(embedded, "commit_append", commit)
+    with lakehouse.table("lake.events").update_schema(allow_incompatible_changes=True) as update:
+        update.update_column("note", required=True)
+    lakehouse.run(template)
+    assert ids(lakehouse) == [1]
+    assert {entry[:2] for entry in quarantined(lakehouse)} == {("a.jsonl", 2), ("a.jsonl", 3)}
 
 
 def test_a_file_without_rows_is_taken(lakehouse: Lakehouse) -> None:

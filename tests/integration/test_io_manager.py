@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from conftest import Lakehouse
 from dagster import (
     AssetExecutionContext,
     AssetIn,
@@ -46,6 +45,9 @@ from dagster_project.resources import iceberg
 from dagster_project.resources.iceberg import LakehouseIOManager
 from lakehouse.engines import AppendFiles
 from lakehouse.settings import PROJECT_ROOT, LakehouseSettings
+
+if TYPE_CHECKING:
+    from conftest import Lakehouse
 
 SALES = """
     name: sales

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import gzip
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
-from conftest import Lakehouse
 from gcp_storage_emulator.server import create_server
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
@@ -18,6 +17,9 @@ from pyarrow import fs
 
 from lakehouse.errors import SourceError
 from lakehouse.sources import SourceFolder
+
+if TYPE_CHECKING:
+    from conftest import Lakehouse
 
 EVENTS = '{"id": 1, "at": "2024-01-01T00:00:00Z"}\n{"id": 2, "at": "2024-01-02T00:00:00Z"}\n'
 # The location of a bucket's folder, and how to put an object there.
@@ -100,5 +102,3 @@ def test_a_prefix_may_be_empty_but_a_bucket_must_exist(store: Store) -> None:
     assert SourceFolder(location).list() == []
     with pytest.raises(SourceError, match="no bucket other"):
         SourceFolder(location.replace("landing", "other")).list()
-
-

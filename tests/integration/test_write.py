@@ -218,6 +218,14 @@ def test_files_reach_the_target_size(lakehouse: Lakehouse) -> None:
     assert sum(file.record_count for file in live_files(lakehouse)) == 120_000
 
 
+def test_a_batch_larger_than_a_file_becomes_several(lakehouse: Lakehouse) -> None:
+    make(lakehouse, "text: string\nn: long", f"properties: {{write.target-file-size-bytes: {MIB}}}")
+    rows = noise(120_000, n=list(range(120_000)))
+    lakehouse.engine.append("lake.t", rows.cast(arrow_schema(lakehouse.table("lake.t"))).combine_chunks().to_batches(), Batch("one"))
+    assert 4 <= len(live_files(lakehouse)) <= 14
+    assert sorted(lakehouse.rows("lake.t")["n"].to_pylist()) == list(range(120_000))
+
+
 @pytest.mark.parametrize("shuffled", [True, False])
 def test_many_partitions_in_little_memory(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, shuffled: bool) -> None:
     table = make(lakehouse, "text: string\nn: long\nkind: int", "partition_spec: [{column: kind}]\nsort_order: [{column: 'n'}]")
