@@ -77,5 +77,6 @@ def events(rows: int) -> Iterator[pa.RecordBatch]:
         times = _START + (np.arange(start, start + BATCH_ROWS) * step).astype("int64") + values["jitter"].to_numpy()
         times = np.minimum(times, _START + DAYS * _DAY - 1)
         columns = {**values, "event_timestamp": pa.array(times, pa.int64()).cast(pa.timestamp("us", tz="UTC"))}
-        batch = pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
-        yield batch.slice(0, min(BATCH_ROWS, rows - start))
+        # Copied: a reader's batches do not share their memory either.
+        copies = [pa.concat_arrays([columns[name], columns[name].slice(0, 0)]) for name in schema.names]
+        yield pa.RecordBatch.from_arrays(copies, schema=schema).slice(0, min(BATCH_ROWS, rows - start))

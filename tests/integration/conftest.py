@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,7 +82,7 @@ class Lakehouse:
 
 
 @pytest.fixture(params=BACKENDS)
-def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lakehouse]:
+def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
     """A lakehouse on each backend, empty."""
     environment = {
         "LAKEHOUSE_BACKEND": request.param,
@@ -95,4 +94,4 @@ def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         (tmp_path / folder).mkdir()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    yield Lakehouse(LakehouseSettings.load(), environment)
+    return Lakehouse(LakehouseSettings.load(), environment)
