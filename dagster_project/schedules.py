@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Literal
 
 from dagster import AssetKey, AssetSelection, DefaultScheduleStatus, ScheduleDefinition
 
@@ -14,8 +15,8 @@ from lakehouse.template import TableTemplate
 _WORDS = {"*": "every", "/": "by", ",": "and", "-": "to", "#": "nth"}
 
 
-def build_schedules(templates: Iterable[TableTemplate]) -> list[ScheduleDefinition]:
-    """Schedules in UTC, running from the start, each for all event streams with its cron expression."""
+def build_schedules(templates: Iterable[TableTemplate], status: Literal["running", "stopped"]) -> list[ScheduleDefinition]:
+    """Schedules in UTC, running or stopped at the start, each for all event streams with its cron expression."""
     tables: dict[str, list[AssetKey]] = defaultdict(list)
     for template in templates:
         pipeline = template.event_stream
@@ -27,7 +28,7 @@ def build_schedules(templates: Iterable[TableTemplate]) -> list[ScheduleDefiniti
             cron_schedule=cron,
             target=AssetSelection.assets(*keys),
             execution_timezone="UTC",
-            default_status=DefaultScheduleStatus.RUNNING,
+            default_status=DefaultScheduleStatus[status.upper()],
         )
         for cron, keys in sorted(tables.items())
     ]

@@ -39,7 +39,8 @@ class Runner:
         os.environ.update(self.variables)
         home = Path(os.environ["DAGSTER_HOME"])
         home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / "dagster_project" / "dagster.yaml", home)
+        if not (home / "dagster.yaml").exists():
+            shutil.copy(ROOT / "dagster_project" / "dagster.yaml", home)
 
     @property
     def landing(self) -> Path:

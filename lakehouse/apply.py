@@ -12,13 +12,15 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
 from lakehouse.catalog import table_location
+from lakehouse.inspect import partition_texts, sort_texts
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import TableTemplate
+from lakehouse.template import METRICS_PREFIX, TableTemplate
+from lakehouse.types import type_string
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What was done about one table. ``detail`` says how a table that exists differs from its template."""
+    """What was done about one table. ``detail`` says how a table that exists differs from its template, or why it failed."""
 
     table: str
     action: Literal["created", "exists", "failed"]
@@ -65,11 +67,42 @@ def _ensure_namespace(catalog: Catalog, namespace: str) -> None:
 
 
 def _difference(table: Table, template: TableTemplate) -> str:
-    """In a few words, how the columns of a live table differ by name."""
-    live, wanted = {field.name for field in table.schema().fields}, {column.name for column in template.columns}
-    parts = []
-    if missing := sorted(wanted - live):
-        parts.append(f"it lacks {', '.join(missing)}")
-    if extra := sorted(live - wanted):
-        parts.append(f"it has {', '.join(extra)}, which the template does not name")
-    return "; ".join(parts)
+    """How a live table differs from its template, in words; empty where it does not."""
+    return "; ".join([*_columns(table, template), *_layout(table, template), *_properties(table, template)])
+
+
+def _columns(table: Table, template: TableTemplate) -> Iterator[str]:
+    live, wanted = ({field.name: field for field in schema.fields} for schema in (table.schema(), template.iceberg_schema))
+    if missing := sorted(wanted.keys() - live.keys()):
+        yield f"it lacks {', '.join(missing)}"
+    if extra := sorted(live.keys() - wanted.keys()):
+        yield f"it has {', '.join(extra)}, which the template does not name"
+    both = [(live[name], field) for name, field in wanted.items() if name in live]
+    for old, new in both:
+        if (is_type := type_string(old.field_type)) != (type_ := type_string(new.field_type)):
+            yield f"{old.name} is {is_type}, not {type_}"
+        if old.required != new.required:
+            yield f"{old.name} {'is required' if old.required else 'may be null'} there"
+    if described := [old.name for old, new in both if (old.doc or "") != (new.doc or "")]:
+        yield f"other descriptions of {', '.join(described)}"
+
+
+def _layout(table: Table, template: TableTemplate) -> Iterator[str]:
+    schema, wanted = table.schema(), template.iceberg_schema
+    for what, is_, should in (
+        ("identifier", sorted(schema.identifier_field_names()), sorted(template.identifier)),
+        ("partitions", partition_texts(schema, table.spec()), partition_texts(wanted, template.iceberg_partition_spec(wanted))),
+        ("sort order", sort_texts(schema, table.sort_order()), sort_texts(wanted, template.iceberg_sort_order(wanted))),
+    ):
+        if is_ != should:
+            yield f"{what} {', '.join(is_) or 'none'}, not {', '.join(should) or 'none'}"
+
+
+def _properties(table: Table, template: TableTemplate) -> Iterator[str]:
+    differing = {key: value for key, value in template.table_properties.items() if table.properties.get(key) != value}
+    bounds = [key.removeprefix(METRICS_PREFIX) for key in differing if key.startswith(METRICS_PREFIX) and differing[key] == "none"]
+    for key, value in differing.items():
+        if key.removeprefix(METRICS_PREFIX) not in bounds:
+            yield f"{key} is {table.properties.get(key, 'not set')}, not {value}"
+    if bounds:
+        yield f"bounds of {', '.join(bounds)} are still written by other engines"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from urllib.parse import quote
 
 from pyiceberg.catalog import Catalog, load_catalog
@@ -12,11 +13,12 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import OperationalError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from lakehouse.errors import CatalogError, MissingExtraError
+from lakehouse.errors import CatalogError, LakehouseError, MissingExtraError
 from lakehouse.settings import LakehouseSettings
 
 # Writers wait for each other's SQLite lock this long, in seconds, before a commit is tried again.
 _SQLITE_TIMEOUT = 30
+CATALOG_REMEDY = "See whether the catalog can be reached, the credentials, and the settings: lakehouse env"
 
 
 def open_catalog(settings: LakehouseSettings) -> Catalog:
@@ -25,11 +27,19 @@ def open_catalog(settings: LakehouseSettings) -> Catalog:
     Raises:
         CatalogError: it cannot be opened; MissingExtraError: its client is not installed.
     """
-    properties = catalog_properties(settings)
+    with catalog_errors(f"The catalog of the backend {settings.backend} does not open"):
+        return _load(settings.catalog_name, catalog_properties(settings))
+
+
+@contextmanager
+def catalog_errors(what: str) -> Iterator[None]:
+    """Turns whatever a catalog, its store or their clients raise inside into a CatalogError that starts with ``what``."""
     try:
-        return _load(settings.catalog_name, properties)
+        yield
+    except LakehouseError:
+        raise
     except Exception as error:
-        raise CatalogError(f"The catalog of the backend {settings.backend} does not open: {error}") from error
+        raise CatalogError(f"{what}: {type(error).__name__}: {error}\n{CATALOG_REMEDY}") from error
 
 
 def catalog_properties(settings: LakehouseSettings) -> dict[str, str]:

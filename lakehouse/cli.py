@@ -13,11 +13,11 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from lakehouse.apply import apply as apply_templates
-from lakehouse.catalog import load_table, open_catalog
+from lakehouse.catalog import CATALOG_REMEDY, catalog_errors, load_table, open_catalog
 from lakehouse.errors import CatalogError, LakehouseError, Problem
 from lakehouse.inspect import describe, first_rows, list_tables, summarise
 from lakehouse.lint import lint_templates, load_templates
-from lakehouse.settings import LakehouseSettings
+from lakehouse.settings import LakehouseSettings, unknown_variables
 from lakehouse.template import TableTemplate
 
 app = typer.Typer(
@@ -31,10 +31,13 @@ _CELL = 60
 
 def main() -> None:
     """Runs a command; a user's mistake is a message and exit code 1, not a traceback."""
+    err = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
+        for warning in unknown_variables():
+            err.print(Text(f"warning: {warning}", style="yellow"))
         app()
     except LakehouseError as error:
-        Console(stderr=True, soft_wrap=True, highlight=False).print(Text(f"error: {error}", style="red"))
+        err.print(Text(f"error: {error}", style="red"))
         sys.exit(1)
 
 
@@ -97,15 +100,19 @@ def apply(as_json: Json = False) -> None:
             _out.print(Text(f"{applied.action:8} {applied.table}", style=style).append(f"  {applied.detail}" if applied.detail else ""))
     if as_json:
         _print_json([vars(applied) for applied in done])
-    if any(applied.action == "failed" for applied in done):
-        raise typer.Exit(1)
+    elif any(applied.action == "exists" and applied.detail for applied in done):
+        _out.print(Text("This version creates tables and alters none: what differs stays as it is.", style="yellow"))
+    if failed := [applied.table for applied in done if applied.action == "failed"]:
+        raise CatalogError(f"{len(failed)} of {len(done)} tables failed, for the reasons above.\n{CATALOG_REMEDY}")
 
 
 @app.command(epilog="Example: lakehouse tables --json")
 def tables(as_json: Json = False) -> None:
     """List what is in the lakehouse. A table that cannot be read is an error, and hides no other."""
     catalog, found, broken = open_catalog(LakehouseSettings.load()), [], []
-    for name in list_tables(catalog):
+    with catalog_errors("The tables cannot be listed"):
+        names = list_tables(catalog)
+    for name in names:
         try:
             found.append(summarise(load_table(catalog, name)))
         except Exception as error:
@@ -138,9 +145,11 @@ def show(
     settings = LakehouseSettings.load()
     templates = {template.table_name: template for template in _with_quarantine(load_templates(settings.templates, settings.variables))}
     name = _full_name(table, templates)
-    live = load_table(open_catalog(settings), name)
-    details = describe(live, templates.get(name))
-    details["first_rows"] = first_rows(live, templates.get(name), rows, reveal)
+    catalog = open_catalog(settings)
+    with catalog_errors(f"{name} cannot be read"):
+        live = load_table(catalog, name)
+        details = describe(live, templates.get(name))
+        details["first_rows"] = first_rows(live, templates.get(name), rows, reveal)
     if as_json:
         _print_json(details)
     else:
@@ -161,10 +170,10 @@ def _print_details(details: dict[str, Any]) -> None:
     _out.print(f"{details['rows']:,} rows in {details['files']:,} files, {_size(details['bytes'])}, at {details['location']}")
     if not details["managed"]:
         _out.print(Text("No template describes this table: all values are masked.", style="yellow"))
-    columns = ["id", "column", "type", "required", "access", "pii", "description"]
+    columns = ["id", "column", "type", "required", "access", "readable by", "pii", "description"]
     fields = [
         [found["id"], found["name"], found["type"], "yes" if found["required"] else "", found["access_level"],
-         "pii" if found["pii"] else "", found["description"]]
+         ", ".join(found["readable_by"] or []), "pii" if found["pii"] else "", found["description"]]
         for found in details["columns"]
     ]  # fmt: skip
     _print_grid("Columns", columns, fields, right=("id",))

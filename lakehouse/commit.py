@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,6 +38,8 @@ DAYS = "lakehouse.days"
 _FIRST_WAIT = 0.05
 _MAX_WAIT = 5.0
 _UNKNOWN_ATTEMPTS = 5
+# What to do after an unknown outcome: only the same batch id finds out.
+_SAME_RUN = "Execute the same run again, in Dagster from its failure: it finds out. A new run would write the rows once more."
 
 
 class PlanOutdatedError(CommitConflictError):
@@ -85,6 +87,8 @@ def commit_append(
     timeout: float,
     properties: Mapping[str, str] | None = None,
     expected: Mapping[str, str | None] | None = None,
+    segments: Sequence[str] = (),
+    if_unknown: str = _SAME_RUN,
 ) -> Snapshot:
     """Appends written files, and sets table properties, in one snapshot.
 
@@ -92,6 +96,8 @@ def commit_append(
         timeout: seconds for which conflicts are tried again, with the same files.
         properties: table properties set in the same transaction.
         expected: table properties, and their values, on which ``files`` were planned.
+        segments: further files that only this commit names, deleted where ``files`` are.
+        if_unknown: what to do where the outcome could not be learned.
 
     Raises:
         PlanOutdatedError: an expected property, the schema or the partition spec has changed; the files are deleted.
@@ -112,7 +118,7 @@ def commit_append(
         if properties:
             transaction.set_properties(dict(properties))
 
-    return _commit(table, files, batch, timeout, attempt)
+    return _commit(table, [*_locations(files), *segments], batch, timeout, attempt, if_unknown)
 
 
 def commit_replace(
@@ -130,24 +136,31 @@ def commit_replace(
     Raises:
         CommitConflictError: another run changed the replaced rows meanwhile; the files are deleted. Else as ``commit_append``.
     """
-    planned = {task.file.file_path: task for task in table.scan(row_filter=row_filter).plan_files()}
-    partly = [task for task in planned.values() if task.residual != AlwaysTrue() or task.delete_files]
-    kept = rewrite(table, iter(partly), row_filter) if partly else []
-    written = [*files, *kept]
+    try:
+        tasks = list(table.scan(row_filter=row_filter).plan_files())
+        partly = [task for task in tasks if task.residual != AlwaysTrue() or task.delete_files]
+        written = [*files, *(rewrite(table, iter(partly), row_filter) if partly else [])]
+    except BaseException:
+        delete_files(table, _locations(files))
+        raise
+    planned = _state(tasks)
+
+    def state(fresh: Table, snapshot_id: int | None) -> set[tuple[str, frozenset[str]]]:
+        return _state(fresh.scan(row_filter=row_filter, snapshot_id=snapshot_id).plan_files())
 
     def attempt(fresh: Table, transaction: Transaction) -> None:
-        if _paths(fresh, row_filter, None) != planned.keys():
-            since = [snapshot for snapshot in _since(fresh, table) if _paths(fresh, row_filter, snapshot.snapshot_id) != planned.keys()]
+        if state(fresh, None) != planned:
+            since = [snapshot for snapshot in _since(fresh, table) if state(fresh, snapshot.snapshot_id) != planned]
             winner = _named(since[0]) if since else "another commit"
             raise CommitConflictError(f"{winner} changed rows of {'.'.join(table.name())} that this run replaces. Run it again.")
         update = transaction.update_snapshot(snapshot_properties=batch.summary(sum(file.record_count for file in files)))
         with update.overwrite() as overwrite:
-            for task in planned.values():
+            for task in tasks:
                 overwrite.delete_data_file(task.file)
             for file in written:
                 overwrite.append_data_file(file)
 
-    return _commit(table, written, batch, timeout, attempt)
+    return _commit(table, _locations(written), batch, timeout, attempt, _SAME_RUN)
 
 
 def rows_of(table: Table, tasks: Iterator[FileScanTask]) -> Iterator[pa.RecordBatch]:
@@ -176,15 +189,21 @@ def _field_ids(field: pa.Field) -> list[Any]:
 
 
 def _commit(
-    table: Table, files: Sequence[DataFile], batch: Batch, timeout: float, attempt: Callable[[Table, Transaction], None]
+    table: Table,
+    locations: Sequence[str],
+    batch: Batch,
+    timeout: float,
+    attempt: Callable[[Table, Transaction], None],
+    if_unknown: str,
 ) -> Snapshot:
     deadline, unknown, tries = time.monotonic() + timeout, 0, 0
     name, layout = ".".join(table.name()), _layout(table)
-    discard = partial(delete_files, table, [file.file_path for file in files])
+    discard = partial(delete_files, table, locations)
     fresh = table
     while True:
         if (snapshot := find_batch(fresh, batch.batch_id)) is not None:
             return snapshot
+        conflict: Exception | None = None
         try:
             if _layout(fresh) != layout:
                 raise PlanOutdatedError(f"schema or partition spec of {name} changed while this run wrote")
@@ -200,39 +219,42 @@ def _commit(
                 discard()
             raise
         except (CommitFailedException, ValidationException) as error:
-            if time.monotonic() > deadline:
-                if not unknown:
-                    discard()
-                raise CommitConflictError(
-                    f"{name} was changed by others for {timeout:.0f} s, last by {_winner(fresh, table)}. Run it again."
-                ) from error
+            conflict = error
         except Exception as error:
             # A time-out or a lost connection: the commit may have happened. A database that is locked: it may not.
             unknown += 1
             if unknown >= _UNKNOWN_ATTEMPTS:
                 raise CommitUnknownError(
-                    f"Whether the commit to {name} happened is not known: {type(error).__name__}: {error}. "
-                    "Run it again: it finds out and loads nothing twice."
+                    f"Whether the commit to {name} happened is not known: {type(error).__name__}: {error}. {if_unknown}"
                 ) from error
         tries += 1
-        time.sleep(random.uniform(0, min(_MAX_WAIT, _FIRST_WAIT * 2**tries)))
+        late = conflict is not None and time.monotonic() > deadline
+        if not late:
+            time.sleep(random.uniform(0, min(_MAX_WAIT, _FIRST_WAIT * 2 ** min(tries, 10))))
         try:
-            fresh = _reload(table, batch, unknown)
+            fresh = _reload(table, batch, if_unknown)
         except NoSuchTableError:
             if not unknown:
                 discard()
             raise CatalogError(f"{name} was dropped while this run wrote. Create it from its template: lakehouse apply") from None
+        # Read first: the conflict may be with this very commit, where an HTTP client sent it twice.
+        if late and find_batch(fresh, batch.batch_id) is None:
+            if not unknown:
+                discard()
+            raise CommitConflictError(
+                f"{name} was changed by others for {timeout:.0f} s, last by {_winner(fresh, table)}. Run it again."
+            ) from conflict
 
 
-def _reload(table: Table, batch: Batch, unknown: int) -> Table:
+def _reload(table: Table, batch: Batch, if_unknown: str) -> Table:
     try:
         return table.catalog.load_table(table.name())
+    except NoSuchTableError:
+        raise
     except Exception as error:
-        if not unknown or isinstance(error, NoSuchTableError):
-            raise
         raise CommitUnknownError(
             f"Whether the commit {batch.batch_id} to {'.'.join(table.name())} happened is not known: the catalog does not answer "
-            f"({type(error).__name__}). Run it again: it finds out and loads nothing twice."
+            f"({type(error).__name__}). {if_unknown}"
         ) from error
 
 
@@ -241,8 +263,13 @@ def _layout(table: Table) -> tuple[UUID, int, int]:
     return table.metadata.table_uuid, table.metadata.current_schema_id, table.metadata.default_spec_id
 
 
-def _paths(table: Table, row_filter: BooleanExpression, snapshot_id: int | None) -> set[str]:
-    return {task.file.file_path for task in table.scan(row_filter=row_filter, snapshot_id=snapshot_id).plan_files()}
+def _locations(files: Sequence[DataFile]) -> list[str]:
+    return [file.file_path for file in files]
+
+
+def _state(tasks: Iterable[FileScanTask]) -> set[tuple[str, frozenset[str]]]:
+    """What rows depend on: data files, and the files that delete rows of each."""
+    return {(task.file.file_path, frozenset(deletes.file_path for deletes in task.delete_files)) for task in tasks}
 
 
 def _since(fresh: Table, base: Table) -> list[Snapshot]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ import pyarrow.compute as pc
 import simplejson
 
 from lakehouse.errors import TableMismatchError
+
+# The years 1 to 9999 in days and microseconds: what SQL engines and Python take for dates.
+_YEARS = {"date": (-719_162, 2_932_896), "timestamp": (-62_135_596_800_000_000, 253_402_300_799_999_999)}
 
 
 @dataclass(frozen=True)
@@ -61,15 +65,17 @@ class Conformer:
         schema: the table's; a field that is not nullable is required.
         hidden: columns whose values must not be shown.
         text: whether values came as text (CSV, and JSON's strings), which is parsed; else only lossless casts are made.
+        shown: of how many bad rows the value and the record are given.
     """
 
-    def __init__(self, schema: pa.Schema, hidden: Collection[str], text: bool = False) -> None:
+    def __init__(self, schema: pa.Schema, hidden: Collection[str], text: bool = False, shown: int = sys.maxsize) -> None:
         self.schema = schema
+        self._shown = shown
         self._hidden = hidden
         self._text = text
 
-    def check_columns(self, names: Collection[str], what: str) -> list[str]:
-        """The names that the table does not have.
+    def check_columns(self, names: Collection[str], what: str, hint: str = "") -> list[str]:
+        """The names that the table does not have. ``hint`` is said where all are such.
 
         Raises:
             TableMismatchError: ``what`` lacks a required column, has one twice, or has none of the table's.
@@ -82,7 +88,9 @@ class Conformer:
         missing = [column.name for column in self.schema if not column.nullable and column.name not in known]
         if missing or not known:
             lacks = f"no column {', '.join(missing)}, which the table requires" if missing else "none of the table's columns"
-            raise TableMismatchError(f"{what} has {lacks}. Of the table's columns it has: {', '.join(known) or 'none'}.")
+            raise TableMismatchError(
+                f"{what} has {lacks}. Of the table's columns it has: {', '.join(known) or f'none. {hint}'.strip(' .')}."
+            )
         return [name for name in names if name not in self.schema.names]
 
     def check_types(self, schema: pa.Schema, what: str) -> None:
@@ -108,6 +116,8 @@ class Conformer:
             columns.append(converted)
             for index in failed:
                 bad.setdefault(index, (column.name, f"not {described(column.type)}"))
+            for index in _outside_years(converted):
+                bad.setdefault(index, (column.name, "a date outside the years 1 to 9999"))
             if not column.nullable and converted.null_count:
                 for index in pc.indices_nonzero(converted.is_null()).to_pylist():
                     bad.setdefault(index, (column.name, "null in a required column"))
@@ -129,6 +139,9 @@ class Conformer:
         return _cast_or_find(values, target, lambda part: part.cast(target))
 
     def _bad_row(self, batch: pa.RecordBatch, index: int, number: int, column: str, reason: str) -> BadRow:
+        if not self._shown:
+            return BadRow(number, column, reason, None, "")
+        self._shown -= 1
         value = None
         if column not in self._hidden and column in batch.schema.names:
             found = _readable(batch.column(column), index)
@@ -142,16 +155,28 @@ def _cast_or_find(values: pa.Array, target: pa.DataType, cast: Callable[[pa.Arra
     """Casts all values; where that fails halves them until the failing ones are alone, which become null."""
     try:
         return cast(values), []
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, RecursionError):
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError, OverflowError, RecursionError):
         if len(values) == 1:
             return pa.nulls(1, target), [0]
     half = len(values) // 2
-    left, left_failed = _cast_or_find(_part(values, 0, half), target, cast)
-    right, right_failed = _cast_or_find(_part(values, half, len(values)), target, cast)
+    left, left_failed = _cast_or_find(part_of(values, 0, half), target, cast)
+    right, right_failed = _cast_or_find(part_of(values, half, len(values)), target, cast)
     return pa.concat_arrays([left, right]), [*left_failed, *(half + index for index in right_failed)]
 
 
-def _part(values: pa.Array, start: int, end: int) -> pa.Array:
+def _outside_years(values: pa.Array) -> list[int]:
+    """The dates and timestamps that Python cannot hold; also what comes of nanoseconds taken for microseconds."""
+    if not (pa.types.is_date32(values.type) or pa.types.is_timestamp(values.type)):
+        return []
+    first, last = _YEARS["date" if pa.types.is_date32(values.type) else "timestamp"]
+    numbers = values.view(pa.int32() if pa.types.is_date32(values.type) else pa.int64())
+    found = pc.min_max(numbers)
+    if found["min"].as_py() is None or (found["min"].as_py() >= first and found["max"].as_py() <= last):
+        return []
+    return pc.indices_nonzero(pc.or_(pc.less(numbers, first), pc.greater(numbers, last))).to_pylist()
+
+
+def part_of(values: pa.Array, start: int, end: int) -> pa.Array:
     """A slice; a copy where values are nested, because a cast of a slice looks at the other rows' elements, too."""
     return values.take(pa.array(range(start, end))) if pa.types.is_nested(values.type) else values.slice(start, end - start)
 
@@ -159,7 +184,7 @@ def _part(values: pa.Array, start: int, end: int) -> pa.Array:
 def _readable(values: pa.Array, index: int) -> Any:
     try:
         return values[index].as_py()
-    except ValueError:  # nanoseconds, for which Python has no type
+    except Exception:  # nanoseconds or a year 10000, for which Python has no type, also within other values
         return str(values.slice(index, 1)).strip("[]\n ")
 
 
@@ -189,20 +214,22 @@ def parse_text(values: pa.Array, target: pa.DataType) -> pa.Array:
             None if text is None else simplejson.loads(text, object_pairs_hook=no_duplicates, use_decimal=True)
             for text in values.to_pylist()
         ]
-        return pa.array([_from_json(value, target) for value in parsed], _storage(target)).cast(target)
+        return pa.array([_from_json(value, target) for value in parsed], _without_uuids(target)).cast(target)
     return values.cast(target)
 
 
-def _storage(type_: pa.DataType) -> pa.DataType:
+def _without_uuids(type_: pa.DataType) -> pa.DataType:
     """The type with uuids as bytes: Arrow does not build them below another type."""
     if isinstance(type_, pa.UuidType):
         return pa.binary(16)
     if pa.types.is_struct(type_):
-        return pa.struct([child.with_type(_storage(child.type)) for child in type_])
+        return pa.struct([child.with_type(_without_uuids(child.type)) for child in type_])
     if pa.types.is_map(type_):
-        return pa.map_(type_.key_field.with_type(_storage(type_.key_type)), type_.item_field.with_type(_storage(type_.item_type)))
+        return pa.map_(
+            type_.key_field.with_type(_without_uuids(type_.key_type)), type_.item_field.with_type(_without_uuids(type_.item_type))
+        )
     if pa.types.is_list(type_):
-        return pa.list_(type_.value_field.with_type(_storage(type_.value_type)))
+        return pa.list_(type_.value_field.with_type(_without_uuids(type_.value_type)))
     return type_
 
 
@@ -240,7 +267,7 @@ def _from_json(value: Any, target: pa.DataType) -> Any:
         if not isinstance(value, list):
             raise ValueError("not a list")
         return [_from_json(item, target.value_type) for item in value]
-    if not isinstance(value, _json_kinds(target)) or (isinstance(value, bool) and not pa.types.is_boolean(target)):
+    if not isinstance(value, json_kinds(target)) or (isinstance(value, bool) and not pa.types.is_boolean(target)):
         raise ValueError("another kind of value")
     if pa.types.is_string(target) or pa.types.is_boolean(target):
         return value
@@ -248,7 +275,7 @@ def _from_json(value: Any, target: pa.DataType) -> Any:
     return parsed.value.as_py() if isinstance(target, pa.UuidType) else parsed.as_py()
 
 
-def _json_kinds(target: pa.DataType) -> tuple[type, ...]:
+def json_kinds(target: pa.DataType) -> tuple[type, ...]:
     """The kinds of JSON value that a primitive type is written as."""
     if pa.types.is_boolean(target):
         return (bool,)

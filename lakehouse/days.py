@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import date, timedelta
 
 _DAY = timedelta(days=1)
@@ -17,13 +17,3 @@ def format_days(days: Iterable[date]) -> str:
         else:
             ranges.append([day, day])
     return ",".join(f"{first}" if first == last else f"{first}..{last}" for first, last in ranges)
-
-
-def parse_days(text: str) -> Iterator[date]:
-    """The days that ``format_days`` wrote. Raises ValueError for any other text."""
-    for part in filter(None, text.split(",")):
-        first, _, last = part.partition("..")
-        day, end = date.fromisoformat(first), date.fromisoformat(last or first)
-        while day <= end:
-            yield day
-            day += _DAY

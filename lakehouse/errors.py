@@ -74,7 +74,8 @@ class BadRowsError(LakehouseError):
         shown = "".join(f"\n  {example}" for example in examples)
         super().__init__(
             f"{count:,} rows do not fit {table}, for example:{shown}\n"
-            "None of them is written. Correct them, or set `on_bad_rows: quarantine` in the template's pipeline."
+            "None of them is written. Correct them. Those of a pipeline's source files can be put aside instead: "
+            "set `on_bad_rows: quarantine` in the template."
         )
 
 

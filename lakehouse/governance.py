@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from lakehouse.template import TableTemplate
 
 Role = Literal["reader", "writer", "admin"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def visible_columns(template: TableTemplate, role: Role) -> list[str]:

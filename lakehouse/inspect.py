@@ -7,9 +7,13 @@ from itertools import islice
 from typing import Any
 
 from pyiceberg.catalog import Catalog
+from pyiceberg.partitioning import PartitionSpec
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.sorting import SortOrder
 
+from lakehouse.governance import ROLES, visible_columns
 from lakehouse.template import TableTemplate
 from lakehouse.types import type_string
 
@@ -39,6 +43,7 @@ def describe(table: Table, template: TableTemplate | None) -> dict[str, Any]:
     """Columns, layout, properties and snapshots of a table, with what its template adds."""
     schema = table.schema()
     columns = {column.name: column for column in template.columns} if template else {}
+    readable = {role: visible_columns(template, role) for role in ROLES} if template else {}
     return {
         **summarise(table),
         "location": table.location(),
@@ -53,15 +58,14 @@ def describe(table: Table, template: TableTemplate | None) -> dict[str, Any]:
                 "required": field.required,
                 "pii": columns[field.name].pii if field.name in columns else None,
                 "access_level": columns[field.name].access_level if field.name in columns else None,
+                "readable_by": [role for role in ROLES if field.name in readable[role]] if field.name in columns else None,
                 "description": field.doc or "",
             }
             for field in schema.fields
         ],
         "identifier": sorted(schema.identifier_field_names()),
-        "partitions": [f"{part.transform}({schema.find_column_name(part.source_id)})" for part in table.spec().fields],
-        "sort_order": [
-            f"{schema.find_column_name(sort.source_id)} {sort.direction} {sort.null_order}" for sort in table.sort_order().fields
-        ],
+        "partitions": partition_texts(schema, table.spec()),
+        "sort_order": sort_texts(schema, table.sort_order()),
         "properties": dict(sorted(table.properties.items())),
         "snapshots": [
             {
@@ -77,12 +81,24 @@ def describe(table: Table, template: TableTemplate | None) -> dict[str, Any]:
     }
 
 
+def partition_texts(schema: Schema, spec: PartitionSpec) -> list[str]:
+    """A partition spec as people read it: ``day(event_timestamp)``."""
+    return [f"{part.transform}({schema.find_column_name(part.source_id)})" for part in spec.fields]
+
+
+def sort_texts(schema: Schema, order: SortOrder) -> list[str]:
+    """A sort order as people read it: ``event_timestamp ASC NULLS LAST``."""
+    return [f"{schema.find_column_name(sort.source_id)} {sort.direction} {sort.null_order}" for sort in order.fields]
+
+
 def first_rows(table: Table, template: TableTemplate | None, limit: int, reveal: bool) -> list[dict[str, Any]]:
     """Some rows. Values of pii and restricted columns, and of any column that no template describes, are masked, and not even read."""
     top = [field.name for field in table.schema().fields]
     open_columns = {column.name for column in template.columns if not column.hidden} if template else set[str]()
     shown = top if reveal else [name for name in top if name in open_columns]
-    scan = table.scan(limit=limit, selected_fields=tuple(shown) if shown else tuple(top[:1]))
+    if not shown:
+        return [dict.fromkeys(top, MASK) for _ in range(min(limit, summarise(table)["rows"]))]
+    scan = table.scan(limit=limit, selected_fields=tuple(shown))
     rows = (row for batch in scan.to_arrow_batch_reader() for row in batch.to_pylist())
     return [{name: row[name] if name in shown else MASK for name in top} for row in islice(rows, limit)]
 

@@ -54,6 +54,7 @@ def lint_templates(directory: Path, variables: Collection[str] = ()) -> LintResu
     if not directory.is_dir():
         raise SettingsError(f"There is no folder {directory} with templates. Set LAKEHOUSE_TEMPLATES to the folder that holds them.")
     result = LintResult()
+    documents: dict[Path, Document] = {}
     declared: list[tuple[str, Path, Document]] = []
     for path in sorted(directory.glob("*.yaml")):
         try:
@@ -62,13 +63,17 @@ def lint_templates(directory: Path, variables: Collection[str] = ()) -> LintResu
             message = f"{error.strerror}."
             result.problems.append(Problem(str(path), 1, 1, "", "unreadable", "error", message, "Make it a readable file."))
             continue
-        template, problems = _read_template(path, document, variables)
-        result.problems += problems
-        if template is not None:
-            result.templates.append(template)
+        documents[path] = document
         data = _as_mapping(document.data)
         if isinstance(data.get("namespace"), str) and isinstance(data.get("name"), str):
             declared.append((f"{data['namespace']}.{data['name']}", path, document))
+    tables = {table for table, _, _ in declared}
+    for path, document in documents.items():
+        template, problems = _read_template(path, document, variables, tables)
+        result.problems += problems
+        if template is not None:
+            result.templates.append(template)
+    result.problems.sort(key=lambda problem: problem.file)
     result.problems += _unread_files(directory)
     result.problems += _tables_that_collide(declared)
     if not result.templates and not result.problems:
@@ -99,7 +104,9 @@ def _children(data: Any) -> dict[Any, Any]:
     return _as_mapping(data)
 
 
-def _read_template(path: Path, document: Document, variables: Collection[str]) -> tuple[TableTemplate | None, list[Problem]]:
+def _read_template(
+    path: Path, document: Document, variables: Collection[str], tables: Collection[str]
+) -> tuple[TableTemplate | None, list[Problem]]:
     """The template if the file has no error, and every finding in it."""
     problems = [
         Problem(str(path), found.line, found.column, dotted(found.path), found.rule, "error", found.message, found.remedy)
@@ -119,7 +126,7 @@ def _read_template(path: Path, document: Document, variables: Collection[str]) -
     template = validation.template
     if template is not None:
         template.__pydantic_private__ = {"_path": path}
-        context = Context(_column_names(data), variables)
+        context = Context(_column_names(data), variables, tables)
         for rule in Rule.all:
             for found in rule().check(template, context):
                 key = validation.original(found.path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from functools import cached_property
@@ -9,14 +10,15 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from pydantic import ByteSize, Field, SecretStr, ValidationError
+from dotenv import dotenv_values
+from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
+from lakehouse.template import VARIABLE
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 Backend = Literal["local", "aws-glue", "aws-nessie", "gcp"]
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MIB = 1024 * 1024
 
 
@@ -26,7 +28,7 @@ class LakehouseSettings(BaseSettings):
     Relative defaults are below the project's folder, relative values below the working directory.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, env_ignore_empty=True)
 
     backend: Backend = Field(
         "local", validation_alias="LAKEHOUSE_BACKEND", description="Which catalog: local, aws-glue, aws-nessie or gcp."
@@ -56,6 +58,11 @@ class LakehouseSettings(BaseSettings):
     commit_timeout: float = Field(
         600, gt=0, validation_alias="LAKEHOUSE_COMMIT_TIMEOUT", description="Seconds for which a commit is tried again on conflicts."
     )
+    schedules: Literal["running", "stopped"] = Field(
+        "running",
+        validation_alias="LAKEHOUSE_SCHEDULES",
+        description="Whether Dagster's schedules start by themselves: running, or stopped until somebody starts them.",
+    )
     aws_region: str | None = Field(None, validation_alias="AWS_REGION", description="aws-*: the region of bucket and catalog.")
     glue_catalog_id: str | None = Field(
         None, validation_alias="GLUE_CATALOG_ID", description="aws-glue: the catalog's account, if another."
@@ -80,18 +87,31 @@ class LakehouseSettings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: Any) -> LakehouseSettings:
-        """The settings of this environment.
+        """The settings of this environment. ``overrides`` are variables by name.
 
         Raises:
             SettingsError: naming every variable that is wrong, or missing for the backend.
         """
+        if unknown := overrides.keys() - _names():
+            raise TypeError(f"there is no setting {', '.join(sorted(unknown))}")
+        _ = _env_file()
         try:
             settings = cls(**overrides)
         except ValidationError as error:
             lines = [f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}." for detail in error.errors(include_input=False)]
-            raise SettingsError("Settings that cannot be used:\n  " + "\n  ".join(lines) + "\nSee `lakehouse env --help`.") from None
+            raise SettingsError(
+                "Settings that cannot be used:\n  " + "\n  ".join(lines) + "\nSee docs/configuration-reference.md."
+            ) from None
         settings._check_backend()
         return settings
+
+    @field_validator("warehouse", "landing", "templates", mode="before")
+    @classmethod
+    def _expand_home(cls, value: Any) -> Any:
+        try:
+            return str(Path(value).expanduser()) if str(value).startswith("~") else value
+        except RuntimeError:
+            raise ValueError(f"there is no home folder for {value}") from None
 
     def _check_backend(self) -> None:
         scheme = _SCHEMES[self.backend]
@@ -115,7 +135,7 @@ class LakehouseSettings(BaseSettings):
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", self.warehouse) and not self.warehouse.startswith("file:///"):
             raise SettingsError(f"LAKEHOUSE_WAREHOUSE is {self.warehouse!r}; the backend local needs a folder, or file:///<folder>.")
         is_uri = self.warehouse.startswith("file://")
-        folder = Path(unquote(self.warehouse.removeprefix("file://")) if is_uri else self.warehouse).expanduser().absolute()
+        folder = Path(unquote(self.warehouse.removeprefix("file://")) if is_uri else self.warehouse).absolute()
         if set(str(folder)) & set("#?%"):  # Iceberg's locations are URIs, and engines differ on how to escape these.
             raise SettingsError(f"LAKEHOUSE_WAREHOUSE is {str(folder)!r}; use a folder without #, ? and % in its path.")
         return folder
@@ -127,8 +147,9 @@ class LakehouseSettings(BaseSettings):
 
     @property
     def variables(self) -> dict[str, str]:
-        """What ``${NAME}`` may stand for in a template: the environment, and the two folders' defaults."""
-        return {**os.environ, "LAKEHOUSE_WAREHOUSE": self.warehouse, "LAKEHOUSE_LANDING": self.landing}
+        """What ``${NAME}`` may stand for in a template: the environment without what is empty, and the two folders' defaults."""
+        given = {name: value for name, value in os.environ.items() if value}
+        return {**given, "LAKEHOUSE_WAREHOUSE": self.warehouse, "LAKEHOUSE_LANDING": self.landing}
 
     def fill_in(self, text: str, where: str) -> str:
         """``text`` with every ``${NAME}`` replaced.
@@ -140,11 +161,11 @@ class LakehouseSettings(BaseSettings):
 
         def value(match: re.Match[str]) -> str:
             name = match.group(1)
-            if not variables.get(name):
+            if name not in variables:
                 raise SettingsError(f"{where} uses ${{{name}}}, which is not set. Set the environment variable {name}.")
             return variables[name]
 
-        return _VARIABLE.sub(value, text)
+        return VARIABLE.sub(value, text)
 
 
 _SCHEMES: dict[str, str] = {"local": "", "aws-glue": "s3://", "aws-nessie": "s3://", "gcp": "gs://"}
@@ -154,6 +175,27 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
     "aws-nessie": ("AWS_REGION", "NESSIE_URI"),
     "gcp": ("GOOGLE_CLOUD_PROJECT",),
 }
+
+
+def unknown_variables() -> list[str]:
+    """A line for each variable of the environment or ``.env`` that looks like a setting and is none: a typo means the default."""
+    given = {name for name in (*os.environ, *_env_file()) if name.upper().startswith("LAKEHOUSE_")}
+    lines = []
+    for name in sorted(name for name in given if name.upper() not in _names()):
+        close = difflib.get_close_matches(name.upper(), sorted(_names()), 1)
+        lines.append(f"{name} is no setting" + (f"; did you mean {close[0]}?" if close else "; see docs/configuration-reference.md."))
+    return lines
+
+
+def _env_file() -> dict[str, str | None]:
+    try:
+        return dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The file .env cannot be read: {error}. Make it a readable file of UTF-8 text.") from None
+
+
+def _names() -> set[str]:
+    return {str(field.validation_alias) for field in LakehouseSettings.model_fields.values()}
 
 
 def configuration_table() -> str:

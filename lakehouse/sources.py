@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,21 +30,26 @@ class SourceFile:
 class SourceFolder:
     """A folder, prefix or single file that a pipeline reads from.
 
+    Args:
+        shown: what errors call the location, which may hold credentials.
+
     Raises:
         SourceError: the location cannot be reached, or is a local folder that does not exist.
     """
 
-    def __init__(self, location: str) -> None:
-        self.location = location
+    def __init__(self, location: str, shown: str = "") -> None:
+        self._shown = shown or without_credentials(location)
         try:
             if "://" in location and not location.startswith("file://"):
                 self._filesystem, self._root = fs.FileSystem.from_uri(location)
                 self._scheme = location.split("://")[0] + "://"
             else:
-                root = Path(location.removeprefix("file://")).expanduser().resolve()
-                self._filesystem, self._root, self._scheme = fs.LocalFileSystem(), str(root), ""
+                # Not resolved: a link that is set to another folder does not make other files of those in it.
+                root = str(Path(location.removeprefix("file://")).expanduser().absolute())
+                self._filesystem, self._root, self._scheme = fs.LocalFileSystem(), root, ""
         except (OSError, pa.ArrowInvalid) as error:
-            raise SourceError(f"The source {location} cannot be opened: {error}. Correct `source.path`.") from error
+            told = without_credentials(str(error))
+            raise SourceError(f"The source {self._shown} cannot be opened: {told}. Correct `source.path`.") from None
 
     def list(self) -> list[SourceFile]:
         """The files, by path. Names that start with ``.`` or ``_`` or end in ``.tmp``, also of folders, are not taken."""
@@ -61,7 +67,8 @@ class SourceFolder:
             selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
             infos = self._filesystem.get_file_info(selector)
         except OSError as error:
-            raise SourceError(f"The source {self.location} cannot be listed: {error}. Check the path and the permissions.") from error
+            told = without_credentials(str(error))
+            raise SourceError(f"The source {self._shown} cannot be listed: {told}. Check the path and the permissions.") from None
         files = [info for info in infos if info.type == fs.FileType.File and _is_data(info.path[len(root) :])]
         return sorted(self._source_file(info) for info in files)
 
@@ -87,3 +94,8 @@ class SourceFolder:
 def _is_data(relative: str) -> bool:
     parts = [part for part in relative.split("/") if part]
     return not any(part.startswith((".", "_")) or part.endswith(".tmp") for part in parts)
+
+
+def without_credentials(text: str) -> str:
+    """A text with the URIs in it cut to what names a file: no user, password or query."""
+    return re.sub(r"(://[^?\s]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -26,15 +25,10 @@ NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 DURATION_PATTERN = r"^[1-9][0-9]{0,5}(m|h|d|w)$"
 TRANSFORM_PATTERN = r"^(identity|year|month|day|hour|(bucket|truncate)\[[1-9][0-9]{0,8}\])$"
 QUARANTINE_SUFFIX = "__quarantine"
+METRICS_PREFIX = "write.metadata.metrics.column."
 TIME_TRANSFORMS = ("year", "month", "day", "hour")
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def parse_duration(text: str) -> timedelta:
-    """``"90m"``, ``"24h"``, ``"7d"``, ``"2w"`` as a timedelta. Raises ValueError for anything else."""
-    if not re.fullmatch(DURATION_PATTERN, text):
-        raise ValueError(f"{text!r} is not a duration such as 90m, 24h, 7d or 2w")
-    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+# A variable in a path, filled in where the pipeline runs.
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def _scalar_text(value: Any) -> Any:
@@ -50,7 +44,7 @@ ScalarText = Annotated[str, BeforeValidator(_scalar_text, json_schema_input_type
 
 
 def _pattern(pattern: str) -> dict[str, Any]:
-    """For the editor only: lint says the same in words of its own (rules.py)."""
+    """For the editor only: lint says the same in words of its own (rules/)."""
     return {"pattern": pattern}
 
 
@@ -74,7 +68,7 @@ class Column(_Model):
         default="public", description="The reader role sees public and internal; writer and admin see all."
     )
     renamed_from: list[str] = Field(
-        default=[], description="Former names, oldest first: the column keeps its Iceberg field id, no data is rewritten."
+        default=[], description="Not acted on yet: former names, oldest first; the column keeps its Iceberg field id, no data is rewritten."
     )
 
     @cached_property
@@ -157,9 +151,9 @@ class EventStreamPipeline(_Pipeline):
 
 
 class ScdType2Pipeline(_Pipeline):
-    """Keeps every version of a business key, with its validity."""
+    """Not acted on yet: keeps every version of a business key, with its validity."""
 
-    pattern: Literal["scd_type2"] = Field(description="Merge.")
+    pattern: Literal["scd_type2"] = Field(description="Not acted on yet: merge.")
     source: Source = Field(description="The files with the change records.")
     key: list[str] = Field(min_length=1, description="The business key.")
     effective_at: str = Field(description="The column that says from when a change record holds.")
@@ -176,9 +170,9 @@ class FeaturePartitions(_Model):
 
 
 class FeatureTablePipeline(_Pipeline):
-    """Recomputes a daily partition by SQL."""
+    """Not acted on yet: recomputes a daily partition by SQL."""
 
-    pattern: Literal["feature_table"] = Field(description="Recompute a partition.")
+    pattern: Literal["feature_table"] = Field(description="Not acted on yet: recompute a partition.")
     sql: str = Field(description="A SQL file beside the template.")
     inputs: list[str] = Field(min_length=1, description="Tables the SQL reads, as name or namespace.name.")
     partitions: FeaturePartitions = Field(description="Which daily partitions there are.")
@@ -189,14 +183,14 @@ Pipeline = Annotated[EventStreamPipeline | ScdType2Pipeline | FeatureTablePipeli
 
 
 class Checks(_Model):
-    """Quality checks."""
+    """Not acted on yet: quality checks."""
 
     generated: bool = Field(default=True, description="Checks derived from the template: required, identifier, schema, freshness.")
     blocking: list[str] = Field(default=[], description="Checks whose failure keeps downstream tables from running.")
 
 
 class Maintenance(_Model):
-    """How the table is kept healthy."""
+    """Not acted on yet: how the table is kept healthy."""
 
     compact: bool = Field(default=True, description="Whether small files are rewritten into large ones.")
     keep_snapshots: str = Field(
@@ -220,12 +214,14 @@ class TableTemplate(_Model):
     properties: dict[str, ScalarText] = Field(default={}, description="Iceberg table properties.")
     pipeline: Pipeline | None = Field(default=None, description="What fills the table; `pattern` chooses which.")
     source: Source | None = Field(default=None, description="Short form of an event_stream pipeline without a schedule.")
-    publish: Literal["direct", "audited"] = Field(default="direct", description="audited: write, check, then publish.")
-    freshness: str | None = Field(
-        default=None, description="The oldest that the newest data may be.", json_schema_extra=_pattern(DURATION_PATTERN)
+    publish: Literal["direct", "audited"] = Field(
+        default="direct", description="Not acted on yet: audited, which lint refuses, would write, check, then publish."
     )
-    checks: Checks = Field(default=Checks(), description="Which quality checks there are, and which stop what follows.")
-    maintenance: Maintenance = Field(default=Maintenance(), description="Compaction, and how long snapshots stay.")
+    freshness: str | None = Field(
+        default=None, description="Not acted on yet: the oldest that the newest data may be.", json_schema_extra=_pattern(DURATION_PATTERN)
+    )
+    checks: Checks = Field(default=Checks(), description="Not acted on yet: which quality checks there are, and which stop what follows.")
+    maintenance: Maintenance = Field(default=Maintenance(), description="Not acted on yet: compaction, and how long snapshots stay.")
 
     _path: Path = PrivateAttr(default=Path())
 
@@ -313,7 +309,7 @@ class TableTemplate(_Model):
             **({"owner": self.owner} if self.owner else {}),
             **self.properties,
             # Manifests are readable by more people than rows are: no bounds of what only some may see.
-            **{f"write.metadata.metrics.column.{name}": "none" for name in hidden_fields},
+            **{f"{METRICS_PREFIX}{name}": "none" for name in hidden_fields},
         }
 
     @property

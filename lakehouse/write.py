@@ -245,8 +245,9 @@ class DataFileWriter:
         order = self._order(rows)
         group = min(group, max(1, row_count * self._file_limit // (8 * max(1, byte_count))))
         output = self._table.io.new_output(location)
-        with output.create(overwrite=True) as stream:
-            with pq.ParquetWriter(
+        with (
+            output.create(overwrite=True) as stream,
+            pq.ParquetWriter(
                 stream,
                 self._arrow_schema,
                 store_decimal_as_integer=True,
@@ -254,10 +255,11 @@ class DataFileWriter:
                 # A hidden column's bounds stay out of the file's footer too.
                 write_statistics=[path for path, id_ in paths.items() if plan[id_].mode.type != MetricModeTypes.NONE],
                 **_parquet_options(properties),
-            ) as writer:
-                for start in range(0, row_count, group):
-                    part = rows.slice(start, group) if order is None else _take(rows, order.slice(start, group))
-                    writer.write_table(part.cast(self._arrow_schema), row_group_size=group)
+            ) as writer,
+        ):
+            for start in range(0, row_count, group):
+                part = rows.slice(start, group) if order is None else _take(rows, order.slice(start, group))
+                writer.write_table(part.cast(self._arrow_schema), row_group_size=group)
         size = len(output)
         self._arrow_bytes, self._file_bytes = self._arrow_bytes + byte_count, self._file_bytes + size
         statistics = data_file_statistics_from_parquet_metadata(writer.writer.metadata, plan, paths)

@@ -21,7 +21,7 @@ from pyiceberg.transforms import TimeTransform
 
 from lakehouse.catalog import load_table
 from lakehouse.commit import Batch, PlanOutdatedError, commit_append, commit_replace, find_batch, rows_of
-from lakehouse.conform import BadRow, Conformer, Rows
+from lakehouse.conform import BadRow, Conformer, Rows, part_of
 from lakehouse.days import format_days
 from lakehouse.engines import AppendFiles, FilesNotTakenError, Progress, WriteResult
 from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
@@ -30,10 +30,13 @@ from lakehouse.ledger import LEDGER, Ledger, TakenFile
 from lakehouse.settings import LakehouseSettings
 from lakehouse.sources import SourceFile, SourceFolder
 from lakehouse.template import Source, TableTemplate
-from lakehouse.write import DataFileWriter, arrow_schema, write_files
+from lakehouse.write import DataFileWriter, arrow_schema, delete_files, write_files
 
 _EXAMPLES = 3
 _PROGRESS_ROWS = 1_000_000
+_MAX_BAD_ROWS = 1_000  # of a file that fails for them
+_SLICE = 64 * 1024 * 1024
+_CHANGED = "it was taken before with another size or time. Deliver new content under a new name, and remove this file."
 
 
 class EmbeddedEngine:
@@ -49,8 +52,9 @@ class EmbeddedEngine:
         pipeline = template.event_stream
         if pipeline is None or template.publish != "direct":
             raise TableMismatchError(f"{template.path}: {template.table_name} has no event_stream pipeline that publishes directly.")
-        folder = SourceFolder(self._settings.fill_in(pipeline.source.path, f"{template.path}: source.path"))
-        failed: dict[str, Exception] = {}
+        path = pipeline.source.path
+        folder = SourceFolder(self._settings.fill_in(path, f"{template.path}: source.path"), shown=path)
+        failed: dict[str, str] = {}
         while True:
             load = _FileLoad(self._settings, self._catalog, template, pipeline.source, folder, run_id, progress)
             try:
@@ -61,7 +65,7 @@ class EmbeddedEngine:
                 progress(f"{len(error.failures)} files cannot be taken; loading the others")
             except PlanOutdatedError as error:
                 progress(f"{error.reason}; planning again")
-        failed.update((file.path, _changed()) for file in load.changed)
+        failed.update((file.path, _CHANGED) for file in load.changed)
         if failed:
             raise _not_taken(template, failed, result)
         return result
@@ -95,7 +99,8 @@ class EmbeddedEngine:
 class _FilesFailedError(Exception):
     """Source files that cannot be taken; what was written meanwhile is deleted."""
 
-    def __init__(self, failures: dict[str, Exception]) -> None:
+    def __init__(self, failures: dict[str, str]) -> None:
+        # As text: an exception would keep the data that its frames hold.
         self.failures = failures
         super().__init__(f"{len(failures)} files")
 
@@ -157,15 +162,16 @@ class _FileLoad:
         if not files:
             return WriteResult(self._template.table_name)
         with ExitStack() as stack:
-            writer = stack.enter_context(DataFileWriter(self._table, self._settings.write_memory))
+            writer = stack.enter_context(DataFileWriter(self._table, self._settings.write_memory, self._hidden))
             bad_writer = None
             if self._quarantine is not None:
-                bad_writer = stack.enter_context(DataFileWriter(self._quarantine, self._settings.write_memory // 8))
+                hidden = self._template.quarantine.hidden_columns if self._template.quarantine else ()
+                bad_writer = stack.enter_context(DataFileWriter(self._quarantine, self._settings.write_memory // 8, hidden))
             for index, file in enumerate(files):
                 try:
                     self._load_file(file, writer, bad_writer)
                 except (SourceError, BadRowsError) as error:
-                    raise _FilesFailedError({file.path: error, **self._check(files[index + 1 :])}) from error
+                    raise _FilesFailedError({file.path: str(error), **self._check(files[index + 1 :])}) from None
             if bad_writer is not None:
                 self._commit_quarantine(bad_writer, files)
             data_files = writer.finish()
@@ -182,18 +188,21 @@ class _FileLoad:
                 bad_writer.write(self._quarantine_batch(file, rows.bad))
             if writer is not None and not (count.bad_rows and self._quarantine is None):
                 writer.write(rows.batch)
+            if count.bad_rows >= _MAX_BAD_ROWS and self._quarantine is None:
+                break
         self._unknown = sorted({*self._unknown, *reader.unknown})
         if count.bad_rows and self._quarantine is None:
-            raise BadRowsError(self._template.table_name, count.bad_rows, [str(row) for row in count.examples])
+            error = BadRowsError(self._template.table_name, count.bad_rows, [str(row) for row in count.examples])
+            raise SourceError(f"at least {error}") if count.bad_rows >= _MAX_BAD_ROWS else error
 
-    def _check(self, files: list[SourceFile]) -> dict[str, Exception]:
+    def _check(self, files: list[SourceFile]) -> dict[str, str]:
         """The failures among further files, found without writing, so that one more attempt is enough."""
-        failures: dict[str, Exception] = {}
+        failures: dict[str, str] = {}
         for file in files:
             try:
                 self._load_file(file, None, None)
             except (SourceError, BadRowsError) as error:
-                failures[file.path] = error
+                failures[file.path] = str(error)
         return failures
 
     def _count(self, rows: Rows, count: _Count) -> None:
@@ -237,25 +246,30 @@ class _FileLoad:
         fresh = [file for file in files if self._counts[file].bad_rows and not ledger.holds(file, self._schema_id)]
         data_files = writer.finish()
         if fresh:
-            commit_append(
-                self._quarantine,
-                data_files,
-                Batch(self._batch_id, self._run_id, self._folder.location),
-                self._settings.commit_timeout,
-                properties={LEDGER: ledger.extend(self._taken(fresh))},
-                expected={LEDGER: ledger.location},
-            )
+            self._append(self._quarantine, ledger, fresh, data_files)
+
+    def _append(self, table: Table, ledger: Ledger, files: list[SourceFile], data_files: list[DataFile], days: str = "") -> Snapshot:
+        """Commits rows of source files, and that these are taken."""
+        try:
+            segment = ledger.extend(self._taken(files))
+        except BaseException:
+            delete_files(table, [file.file_path for file in data_files])
+            raise
+        return commit_append(
+            table,
+            data_files,
+            # The path as the template has it: what fills it in may be a credential.
+            Batch(self._batch_id, self._run_id, self._source.path, days),
+            self._settings.commit_timeout,
+            properties={LEDGER: segment},
+            expected={LEDGER: ledger.location},
+            segments=[segment],
+            if_unknown="Run it again: it finds out and loads nothing twice.",
+        )
 
     def _commit(self, files: list[SourceFile], data_files: list[DataFile]) -> WriteResult:
         days = format_days(day for file in files for day in self._counts[file].days)
-        snapshot = commit_append(
-            self._table,
-            data_files,
-            Batch(self._batch_id, self._run_id, self._folder.location, days),
-            self._settings.commit_timeout,
-            properties={LEDGER: self._ledger.extend(self._taken(files))},
-            expected={LEDGER: self._ledger.location},
-        )
+        snapshot = self._append(self._table, self._ledger, files, data_files, days)
         counts = [self._counts[file] for file in files]
         return WriteResult(
             table=self._template.table_name,
@@ -278,7 +292,7 @@ def _fitting(table: Table, batches: Iterable[pa.RecordBatch], row_filter: Boolea
         BadRowsError: after the last batch, with the count of all rows that do not fit or are outside the filter.
     """
     name = ".".join(table.name())
-    conformer = Conformer(arrow_schema(table), hidden=table.schema().column_names)
+    conformer = Conformer(arrow_schema(table), hidden=table.schema().column_names, shown=_EXAMPLES)
     matches = None if row_filter == AlwaysTrue() else _as_arrow(table, row_filter)
     start, bad, outside, examples = 1, 0, 0, list[BadRow]()
     for batch in batches:
@@ -287,18 +301,31 @@ def _fitting(table: Table, batches: Iterable[pa.RecordBatch], row_filter: Boolea
                 f"{name} has no column {', '.join(unknown)}. Leave it out, or add it to the template and run lakehouse apply."
             )
         conformer.check_types(batch.schema, "the batch")
-        rows = conformer.conform(Rows(batch, range(start, start + batch.num_rows)))
-        start += batch.num_rows
-        bad += len(rows.bad)
-        examples += rows.bad[: _EXAMPLES - len(examples)]
-        if matches is not None:
-            outside += rows.batch.num_rows - _as_table(rows.batch).filter(matches).num_rows
-        if not bad and not outside:
-            yield rows.batch
+        for part in _slices(batch):
+            rows = conformer.conform(Rows(part, range(start, start + part.num_rows)))
+            start += part.num_rows
+            bad += len(rows.bad)
+            examples += rows.bad[: _EXAMPLES - len(examples)]
+            if matches is not None:
+                outside += rows.batch.num_rows - _as_table(rows.batch).filter(matches).num_rows
+            if not bad and not outside:
+                yield rows.batch
     if bad:
         raise BadRowsError(name, bad, [str(row) for row in examples])
     if outside:
         raise BadRowsError(name, outside, [f"rows outside the partition that this run replaces: {row_filter}"])
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """A batch, which may be a whole table, in parts of which copies are affordable."""
+    size = max(1, batch.num_rows // (1 + batch.nbytes // _SLICE))
+    for start in range(0, batch.num_rows, size):
+        end = min(start + size, batch.num_rows)
+        yield (
+            batch
+            if size >= batch.num_rows
+            else pa.RecordBatch.from_arrays([part_of(column, start, end) for column in batch.columns], schema=batch.schema)
+        )
 
 
 def _as_table(batch: pa.RecordBatch) -> pa.Table:
@@ -339,11 +366,7 @@ def _result_of(table_name: str, snapshot: Snapshot) -> WriteResult:
     )
 
 
-def _changed() -> SourceError:
-    return SourceError("it was taken before with another size or time. Deliver new content under a new name, and remove this file.")
-
-
-def _not_taken(template: TableTemplate, failed: dict[str, Exception], result: WriteResult) -> FilesNotTakenError:
+def _not_taken(template: TableTemplate, failed: dict[str, str], result: WriteResult) -> FilesNotTakenError:
     lines = "".join(f"\n  {path}: {error}" for path, error in sorted(failed.items()))
     done = f"The other {result.source_files} were committed, {result.rows:,} rows." if result.source_files else "Nothing was committed."
     return FilesNotTakenError(f"{len(failed)} source files of {template.table_name} were not taken:{lines}\n{done}", result)

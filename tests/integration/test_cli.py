@@ -88,10 +88,41 @@ def test_apply_makes_what_is_missing_and_then_nothing(lakehouse: Lakehouse, run:
     before = lakehouse.table("lake.users").metadata_location
     code, out, _ = run("apply")
     assert code == 0
-    assert re.match(r"exists +lake.users\s*$", out)
+    assert re.match(r"exists +lake.users\s*$", out)  # no difference, and nothing about differences
     assert lakehouse.table("lake.users").metadata_location == before
     (lakehouse.settings.templates / "users.yaml").write_text(USERS.replace("name: team", "name: squad"))
     assert "it lacks squad; it has team, which the template does not name" in run("apply")[1]
+
+
+def test_apply_names_every_difference_and_alters_nothing(lakehouse: Lakehouse, run: Run) -> None:
+    (lakehouse.settings.templates / "users.yaml").write_text(USERS)
+    run("apply")
+    before = lakehouse.table("lake.users").metadata_location
+    changed = USERS.replace("id, type: long", "id, type: string, required: true, description: The key.").replace(
+        "type: double", "type: float"
+    )
+    changed = changed.replace("name: team, type: string, access_level: internal", "name: team, type: string, pii: true")
+    (lakehouse.settings.templates / "users.yaml").write_text(f"""{changed.replace("One row per user.", "A user.")}
+    identifier: [id]
+    partition_spec: [{{column: id, transform: "bucket[4]"}}]
+    sort_order: [{{column: score, direction: desc}}]
+    properties: {{write.target-file-size-bytes: 1000}}
+""")
+    [found] = json.loads(run("apply", "--json")[1])
+    assert found["detail"].split("; ") == [
+        "id is long, not string",
+        "id may be null there",
+        "score is double, not float",
+        "other descriptions of id",
+        "identifier none, not id",
+        "partitions none, not bucket[4](id)",
+        "sort order none, not score DESC NULLS LAST",
+        "comment is One row per user., not A user.",
+        "write.target-file-size-bytes is not set, not 1000",
+        "bounds of team are still written by other engines",
+    ]
+    assert run("apply")[1].count("alters none") == 1
+    assert lakehouse.table("lake.users").metadata_location == before
 
 
 def test_apply_goes_on_after_a_table_that_fails(lakehouse: Lakehouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +184,8 @@ def test_show_masks_what_is_hidden(users: Lakehouse, run: Run) -> None:
     assert shown["first_rows"][0] == {"id": 1, "email": "***", "salary": "***", "team": "zebra", "score": None, "key": "b'\\xff\\x00'"}
     assert (shown["managed"], shown["rows"], shown["snapshots"][0]["run_id"]) == (True, 2, "run-1")
     assert [column["name"] for column in shown["columns"] if column["pii"] or column["access_level"] == "restricted"] == ["email", "salary"]
+    readable = {column["name"]: column["readable_by"] for column in shown["columns"]}
+    assert (readable["salary"], readable["email"]) == (["writer", "admin"], ["reader", "writer", "admin"])
     assert json.loads(run("show", "users", "--json", "--rows", "1")[1])["first_rows"].__len__() == 1
     assert json.loads(run("show", "users", "--json", "--rows", "0")[1])["first_rows"] == []
     for arguments in (("users", "--reveal"), ("users", "--reveal", "--json")):
@@ -164,14 +197,18 @@ def test_show_masks_what_is_hidden(users: Lakehouse, run: Run) -> None:
 def test_show_masks_all_of_an_unmanaged_table(users: Lakehouse, run: Run) -> None:
     (users.settings.templates / "users.yaml").unlink()
     users.template("name: other\nnamespace: lake\ncolumns: [{name: id, type: int}]\n")
+    assert "SECRET" in run("show", "lake.users", "--reveal")[1]
     code, out, _ = run("show", "lake.users")
     assert code == 0
     assert "No template describes this table" in out
     assert not [value for value in (*HIDDEN, "zebra") if value in out]
     shown = json.loads(run("show", "lake.users", "--json")[1])
     assert shown["managed"] is False
-    assert {value for row in shown["first_rows"] for value in row.values()} == {"***"}
-    assert "SECRET" in run("show", "lake.users", "--reveal")[1]
+    assert [set(row.values()) for row in shown["first_rows"]] == [{"***"}, {"***"}]
+    assert {column["readable_by"] for column in shown["columns"]} == {None}
+    for file in users.table("lake.users").inspect.files()["file_path"].to_pylist():
+        users.table("lake.users").io.delete(file)
+    assert len(json.loads(run("show", "lake.users", "--json", "--rows", "1")[1])["first_rows"]) == 1  # no column is read
 
 
 def test_show_masks_the_quarantine(lakehouse: Lakehouse, run: Run) -> None:
@@ -204,9 +241,42 @@ def test_env_masks_secrets(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows["LAKEHOUSE_BRANCH"]["from"] == "default"
 
 
+def test_a_variable_that_is_no_setting_is_a_warning(lakehouse: Lakehouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lakehouse.settings.templates / "users.yaml").write_text(USERS)
+    monkeypatch.setenv("LAKEHOUSE_WAREHOSE", "x")
+    code, out, err = run("lint", "--json")
+    assert (code, out, err) == (0, "[]\n", "warning: LAKEHOUSE_WAREHOSE is no setting; did you mean LAKEHOUSE_WAREHOUSE?\n")
+
+
+@pytest.mark.parametrize("command", [("tables",), ("apply",), ("show", "lake.users")])
+def test_a_catalog_without_credentials_is_a_message(
+    lakehouse: Lakehouse, run: Run, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    (lakehouse.settings.templates / "users.yaml").write_text(USERS)
+    variables = {"LAKEHOUSE_BACKEND": "aws-glue", "LAKEHOUSE_WAREHOUSE": "s3://lake", "AWS_REGION": "eu-west-1"}
+    nowhere = {"AWS_CONFIG_FILE": "/nowhere", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere", "AWS_EC2_METADATA_DISABLED": "true"}
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**variables, **nowhere}.items():
+        monkeypatch.setenv(name, value)
+    code, out, err = run(*command)
+    assert code == 1
+    assert "Unable to locate credentials" in out + err
+    assert "lakehouse env" in err
+
+
+def test_rows_that_cannot_be_read_are_a_message(users: Lakehouse, run: Run) -> None:
+    for file in users.table("lake.users").inspect.files()["file_path"].to_pylist():
+        users.table("lake.users").io.delete(file)
+    code, _, err = run("show", "users")
+    assert code == 1
+    assert "lake.users cannot be read: FileNotFoundError" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "broken", "message"),
     [
+        *(((*command.split(),), "warehouse", "does not open: NotADirectoryError") for command in ("apply", "tables", "show lake.users")),
         (("show", "lake.nothing"), "", "There is no table lake.nothing in the catalog. Create it from its template: lakehouse apply"),
         (("show", "nothing"), "", "There is no table nothing"),
         (("show", "no.such.thing"), "", "There is no table no.such.thing"),
@@ -225,6 +295,9 @@ def test_a_mistake_is_a_message(
     (lakehouse.settings.templates / "users.yaml").write_text("nam: users\n" if broken == "template" else USERS)
     if broken == "backend":
         monkeypatch.setenv("LAKEHOUSE_BACKEND", "abacus")
+    elif broken == "warehouse":
+        (lakehouse.landing / "file").write_text("x")
+        monkeypatch.setenv("LAKEHOUSE_WAREHOUSE", str(lakehouse.landing / "file" / "warehouse"))
     elif broken == "catalog":
         lakehouse.settings.warehouse_folder.mkdir()
         (lakehouse.settings.warehouse_folder / "catalog.db").write_text("no database, but long enough to be read as one" * 30)

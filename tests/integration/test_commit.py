@@ -14,13 +14,16 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import EqualTo
+from pyiceberg.manifest import DataFile, DataFileContent
+from pyiceberg.table import DataScan, FileScanTask
 from pyiceberg.transforms import DayTransform
 from pyiceberg.types import LongType
 
 from lakehouse import commit
 from lakehouse.commit import Batch
-from lakehouse.engines import WriteResult
+from lakehouse.engines import WriteResult, embedded
 from lakehouse.errors import CatalogError, CommitConflictError, CommitUnknownError, LakehouseError
+from lakehouse.ledger import Ledger
 from lakehouse.template import TableTemplate
 from lakehouse.write import DataFileWriter
 
@@ -145,6 +148,16 @@ def test_conflicts_until_the_timeout_name_the_winner_and_leave_no_file(lakehouse
 
 
 @pytest.mark.usefixtures("template")
+def test_a_conflict_with_its_own_commit_is_no_conflict(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An HTTP client that sends a commit again is told of a conflict with the first."""
+    lakehouse.settings = lakehouse.settings.model_copy(update={"commit_timeout": 0.0})
+    calls = wrap_commits(lakehouse, monkeypatch, failing(1, CommitFailedException("moved"), after=True))
+    assert append(lakehouse).rows == 3
+    assert (len(calls), ids(lakehouse)) == (1, [0, 1, 2])
+    assert on_disk(lakehouse) == referenced(lakehouse)
+
+
+@pytest.mark.usefixtures("template")
 @pytest.mark.parametrize("after", [True, False], ids=["committed", "not committed"])
 @pytest.mark.parametrize("error", [TimeoutError("no answer"), ConnectionError(), OSError("reset"), RuntimeError("503")])
 def test_a_lost_answer_makes_rows_once(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, after: bool, error: Exception) -> None:
@@ -176,11 +189,11 @@ def test_an_outcome_that_stays_unknown_keeps_the_files(lakehouse: Lakehouse, mon
         meanwhile(
             monkeypatch, lambda: monkeypatch.setattr(SqlCatalog, "load_table", lambda *_: (_ for _ in ()).throw(ConnectionError("gone")))
         )
-        with pytest.raises(CommitUnknownError, match=r"Run it again"):
+        with pytest.raises(CommitUnknownError, match=r"Execute the same run again"):
             engine.append("lake.t", [pa.RecordBatch.from_pydict({"id": [1]})], Batch("b"))
         monkeypatch.setattr(SqlCatalog, "load_table", load)
     else:
-        with pytest.raises(CommitUnknownError, match=r"no answer. Run it again"):
+        with pytest.raises(CommitUnknownError, match=r"no answer. Execute the same run again(.|\n)*A new run would"):
             append(lakehouse)
         assert len(calls) == 5
     assert len(on_disk(lakehouse)) == 1
@@ -253,6 +266,8 @@ def test_a_ledger_that_another_run_moved_is_planned_for_again(
     result = lakehouse.run(template)
     assert (result.rows, ids(lakehouse)) == (1, [1, 2])
     assert on_disk(lakehouse) == referenced(lakehouse)
+    segments = [str(path) for path in Path(lakehouse.settings.warehouse, "_lakehouse").rglob("*.parquet")]
+    assert len(segments) == 2, "those of the two commits; that of the attempt that lost is deleted"
     assert any("was moved by run other; planning again" in message for message in lakehouse.messages)
 
 
@@ -296,6 +311,54 @@ def test_a_replace_whose_answer_is_lost(lakehouse: Lakehouse, monkeypatch: pytes
     wrap_commits(lakehouse, monkeypatch, failing(1, TimeoutError(), after=True))
     lakehouse.engine.replace("lake.t", [pa.RecordBatch.from_pydict({"id": [2, 2]})], EqualTo("id", 2), Batch("r"))
     assert Counter(ids(lakehouse)) == Counter({0: 1, 1: 1, 2: 2, 3: 1})
+
+
+@pytest.mark.usefixtures("template")
+def test_rows_deleted_meanwhile_from_a_replaced_file_are_a_conflict(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows may be deleted by a delete file, which leaves the data file as it is."""
+    append(lakehouse, range(4))
+    plan, deletes = DataScan.plan_files, DataFile.from_args(content=DataFileContent.POSITION_DELETES, file_path="deletes.parquet")
+    deleted: list[int] = []
+
+    def planning(self: DataScan) -> Any:
+        return [FileScanTask(task.file, {deletes} if deleted else set(), residual=task.residual) for task in plan(self)]
+
+    def deleting(_: Commit) -> Any:
+        deleted.append(1)
+        raise CommitFailedException("moved")
+
+    monkeypatch.setattr(DataScan, "plan_files", planning)
+    wrap_commits(lakehouse, monkeypatch, deleting)
+    with pytest.raises(CommitConflictError, match=r"changed rows of lake.t that this run replaces"):
+        lakehouse.engine.replace("lake.t", [pa.RecordBatch.from_pydict({"id": [2, 2]})], EqualTo("id", 2), Batch("r"))
+
+
+@pytest.mark.usefixtures("template")
+def test_a_rewrite_that_fails_leaves_no_file(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    append(lakehouse, range(4))
+    monkeypatch.setattr(embedded, "rows_of", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        lakehouse.engine.replace("lake.t", [pa.RecordBatch.from_pydict({"id": [2, 2]})], EqualTo("id", 2), Batch("r"))
+    assert on_disk(lakehouse) == referenced(lakehouse)
+
+
+def test_a_ledger_that_cannot_be_written_leaves_no_file(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, template: TableTemplate
+) -> None:
+    lakehouse.land("a.jsonl", '{"id": 1}')
+    monkeypatch.setattr(Ledger, "extend", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    with pytest.raises(OSError, match="disk"):
+        lakehouse.run(template)
+    assert on_disk(lakehouse) == []
+
+
+def test_an_unknown_outcome_of_files_is_found_out_by_the_next_run(
+    lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, template: TableTemplate
+) -> None:
+    lakehouse.land("a.jsonl", '{"id": 1}')
+    wrap_commits(lakehouse, monkeypatch, failing(99, TimeoutError("no answer")))
+    with pytest.raises(CommitUnknownError, match="Run it again: it finds out and loads nothing twice"):
+        lakehouse.run(template)
 
 
 def test_every_conflict_is_a_lakehouse_error() -> None:

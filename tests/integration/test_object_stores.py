@@ -16,6 +16,7 @@ from moto.server import ThreadedMotoServer
 from pyarrow import fs
 
 from lakehouse.errors import SourceError
+from lakehouse.ledger import Ledger
 from lakehouse.sources import SourceFolder
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def test_files_are_taken_once_from_an_object_store(lakehouse: Lakehouse, store: 
     put("elsewhere/c.jsonl", EVENTS.encode())
     first = lakehouse.run(template)
     assert (first.source_files, first.rows) == (2, 4)
+    root = location.split("://")[0] + "://landing/events/"  # no user, no query
+    assert sorted(Ledger(lakehouse.table("shop.events"), "").entries["path"].to_pylist()) == [f"{root}2024/b.jsonl.gz", f"{root}a.jsonl"]
     assert replace(lakehouse.run(template), table="") == replace(type(first)(""), table="")
     put("events/late.jsonl", EVENTS.encode())
     assert lakehouse.run(template).rows == 2

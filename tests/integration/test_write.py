@@ -26,7 +26,8 @@ from pyiceberg.table import Table
 
 from lakehouse import write
 from lakehouse.commit import Batch, _field_ids
-from lakehouse.engines import WriteResult
+from lakehouse.conform import Conformer, Rows
+from lakehouse.engines import WriteResult, embedded
 from lakehouse.errors import BadRowsError, CommitConflictError, TableMismatchError
 from lakehouse.write import DataFileWriter, arrow_schema
 
@@ -516,3 +517,25 @@ def test_an_iterator_is_read_once_and_lazily(lakehouse: Lakehouse) -> None:
 
     assert lakehouse.engine.append("lake.t", batches(), Batch("x")).rows == 5
     assert seen == list(range(5))
+
+
+def test_a_table_in_one_batch_is_made_to_fit_in_parts(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(lakehouse, "id: int\nitems: list<int>")
+    monkeypatch.setattr(embedded, "_SLICE", 4096)
+    rows: dict[str, Any] = {"id": pa.array(range(5000), pa.int64()), "items": pa.array([[n] for n in range(5000)], pa.list_(pa.int64()))}
+    sizes: list[int] = []
+    conform = Conformer.conform
+
+    def conforming(self: Conformer, rows: Rows) -> Rows:
+        sizes.append(rows.batch.num_rows)
+        return conform(self, rows)
+
+    monkeypatch.setattr(Conformer, "conform", conforming)
+    lakehouse.engine.append("lake.t", [pa.RecordBatch.from_pydict(rows)], Batch("a"))
+    assert sum(sizes) == 5000
+    assert len(sizes) > 10
+    assert lakehouse.rows("lake.t").sort_by("id").to_pylist() == [{"id": n, "items": [n]} for n in range(5000)]
+    rows["id"] = pa.array([2**40] * 5000)
+    with pytest.raises(BadRowsError, match=r"5,000 rows do not fit lake.t(.|\n)*row 3, column id: not an int") as error:
+        lakehouse.engine.append("lake.t", [pa.RecordBatch.from_pydict(rows)], Batch("b"))
+    assert len(error.value.examples) == 3

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lakehouse import formats
+from lakehouse import json_reader
 from lakehouse.catalog import open_catalog
 from lakehouse.commit import Batch
 from lakehouse.engines import AppendFiles, embedded, open_engine
@@ -52,7 +52,7 @@ def load(stop: str) -> None:
 
         setattr(owner, name, wrapped)
 
-    formats._BLOCK = 4000
+    json_reader._BLOCK = 4000
     around(embedded, "commit_append", lambda table: f"commit {table.name()[-1]}")
     around(DataFileWriter, "write", lambda writer: "write", after=True)
     around(pq.ParquetWriter, "write_table", lambda writer: "encode")

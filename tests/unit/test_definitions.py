@@ -31,7 +31,7 @@ def define(tmp_path: Path) -> Define:
     def write_and_define(**templates: str) -> Definitions:
         for name, text in templates.items():
             (tmp_path / f"{name}.yaml").write_text(f"name: {name}\nnamespace: shop\ncolumns: [{columns}]\n{text}\n")
-        return build_definitions(LakehouseSettings(templates=tmp_path))
+        return build_definitions(LakehouseSettings.load(LAKEHOUSE_TEMPLATES=tmp_path))
 
     return write_and_define
 
@@ -89,9 +89,11 @@ def _asset(asset: AssetsDefinition) -> dict[str, Any]:
 
 
 def test_asset_graph_of_the_checked_in_templates(snapshot: SnapshotAssertion, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LAKEHOUSE_TEMPLATES", raising=False)
-    defs = build_definitions(LakehouseSettings(templates=PROJECT_ROOT / "table-templates"))
-    assert describe(defs) == snapshot(extension_class=JSONSnapshotExtension)
+    monkeypatch.delenv("LAKEHOUSE_SCHEDULES", raising=False)
+    defs = build_definitions(LakehouseSettings.load(LAKEHOUSE_TEMPLATES=PROJECT_ROOT / "table-templates"))
+    assert describe(defs) == snapshot(extension_class=JSONSnapshotExtension), (
+        "The asset graph has changed. If that is meant: .venv/bin/python -m pytest tests/unit/test_definitions.py --snapshot-update"
+    )
 
 
 @pytest.mark.parametrize(
@@ -163,6 +165,11 @@ def test_one_schedule_for_each_cron_in_utc_and_running(define: Define) -> None:
     assert {(schedule["time_zone"], schedule["status"]) for schedule in schedules} == {("UTC", "RUNNING")}
     targets = {schedule["cron"]: schedule["targets"] for schedule in schedules}
     assert targets == {cron: [f"shop/t{index}"] for index, cron in enumerate(CRONS)} | {CRONS[1]: ["shop/t1", f"shop/t{len(CRONS)}"]}
+
+
+def test_schedules_wait_where_the_setting_says_so(define: Define, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAKEHOUSE_SCHEDULES", "stopped")
+    assert [schedule.default_status.value for schedule in schedules_of(define(one=scheduled(CRONS[0])))] == ["STOPPED"]
 
 
 def test_without_a_cron_there_is_no_schedule(define: Define) -> None:

@@ -64,6 +64,15 @@ def test_generated_files_hold_no_path_of_one_machine(file: str) -> None:
     assert text.endswith("\n")
 
 
+def test_what_is_not_acted_on_says_so() -> None:
+    schema = json_schema()
+    waiting = [schema["properties"][key]["description"] for key in ("maintenance", "freshness", "checks", "publish")]
+    waiting += [schema["$defs"][name]["description"] for name in ("Checks", "Maintenance", "ScdType2Pipeline", "FeatureTablePipeline")]
+    waiting.append(schema["$defs"]["Column"]["properties"]["renamed_from"]["description"])
+    assert [text for text in waiting if not text.startswith("Not acted on yet: ")] == []
+    assert "Not acted on yet" not in schema["$defs"]["EventStreamPipeline"]["description"]
+
+
 def test_every_key_and_rule_has_a_meaning() -> None:
     schema = json_schema()
     for name, model in {"TableTemplate": schema, **schema["$defs"]}.items():
@@ -81,16 +90,15 @@ def test_every_key_and_rule_has_a_meaning() -> None:
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in TEMPLATES}), ids=lambda path: str(path.relative_to(ROOT)))
-def test_checked_in_templates_lint_without_a_finding(folder: Path) -> None:
-    assert lint_templates(folder, ["LAKEHOUSE_LANDING"]).problems == []
+def test_checked_in_templates_lint_without_an_error(folder: Path) -> None:
+    assert lint_templates(folder, ["LAKEHOUSE_LANDING"]).errors == []
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_checked_in_templates_fit_the_schema_that_they_name(path: Path) -> None:
     Draft202012Validator(SCHEMA).validate(yaml.safe_load(path.read_text()))
     modeline = re.match(r"# yaml-language-server: \$schema=(\S+)\n", path.read_text())
-    assert modeline
-    assert (path.parent / modeline[1]).resolve() == ROOT / "table-templates" / "schema.json"
+    assert modeline is None or (path.parent / modeline[1]).resolve() == ROOT / "table-templates" / "schema.json"
 
 
 COLUMNS = [{"name": "a", "type": "int"}]
@@ -125,6 +133,8 @@ def test_the_examples_of_the_reference_are_templates(lint: Callable[..., LintRes
     assert yaml.safe_load(blocks[0]).keys() == json_schema()["properties"].keys() - {"source"}
     fragments = [yaml.safe_load(block)["pipeline"] for block in blocks if "\nnamespace: " not in block]
     assert [fragment["pattern"] for fragment in fragments] == ["scd_type2", "feature_table"]
+    columns = [{"name": "user_id", "type": "string"}, {"name": "valid_from", "type": "timestamptz"}]
     for fragment in fragments:
-        template = yaml.safe_load((ROOT / "table-templates" / f"{fragment['pattern']}.yaml").read_text())
-        assert fragment.items() <= template["pipeline"].items()
+        table = {"name": fragment["pattern"], "namespace": "lakehouse", "description": "x", "columns": columns, "pipeline": fragment}
+        tables[f"{fragment['pattern']}.yaml"] = yaml.safe_dump(table)
+    assert lint({**tables, "feature_table.sql": "select 1"}, ("LAKEHOUSE_LANDING",)).problems == []

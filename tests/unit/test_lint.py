@@ -82,6 +82,22 @@ ADDED: list[tuple[str, str, int, str, str]] = [
     ("properties:\n  lakehouse.x: 4", "managed-property", 13, "properties.lakehouse.x", "set by the project"),
     ("properties: {write.metadata.metrics.column.rider: full}", "hidden-bounds", 12,
      "properties.write.metadata.metrics.column.rider", "bounds of `rider`"),
+    *((f"properties: {{{name}: {value}}}", "property-value", 12, f"properties.{name}", says) for name, value, says in (
+        ("write.target-file-size-bytes", "64MB", "64 MiB is 67108864"),
+        ("write.target-file-size-bytes", "0", "above 0"),
+        ("write.parquet.row-group-limit", "1.5", "Write the number alone"),
+        ("write.parquet.page-size-bytes", "-1", "67108864"),
+        ("write.parquet.page-row-limit", "many", "number"),
+        ("write.parquet.dict-size-bytes", "2 MiB", "67108864"),
+        ("write.parquet.compression-level", "high", "number"),
+        ("write.metadata.previous-versions-max", "all", "number"),
+        ("commit.manifest.min-count-to-merge", "x", "number"),
+        ("history.expire.max-snapshot-age-ms", "7d", "number"),
+        ("write.parquet.compression-codec", "zst", "Use uncompressed, snappy, gzip, lz4, zstd or brotli"),
+        ("write.parquet.compression-codec", "ZSTD", "is not a codec"),
+    )),
+    ("properties: {write.parquet.compression-codec: snappy, write.parquet.compression-level: 3}", "property-value", 12,
+     "properties.write.parquet.compression-level", "snappy has no levels"),
     ("tags: {a b: c}", "tag", 12, "tags.a b", "1 to 63 letters"),
     ("tags:\n  a: b/c", "tag", 13, "tags.a", "1 to 63 letters"),
     (f"tags: {{a: {'x' * 64}}}", "tag", 12, "tags.a", "1 to 63 letters"),
@@ -110,6 +126,9 @@ ADDED: list[tuple[str, str, int, str, str]] = [
     (FEATURES.replace("01-01", "13-01") + "  sql: here.sql", "partition-start", 15, "pipeline.partitions.start", "YYYY-MM-DD"),
     (FEATURES.replace("2024-01-01", "20240101") + "  sql: here.sql", "partition-start", 15, "pipeline.partitions.start", "YYYY-MM-DD"),
     (FEATURES.replace("[a]", "[]") + "  sql: here.sql", "wrong-value", 14, "pipeline.inputs", "at least 1"),
+    *((FEATURES.replace("[a]", f"[a, {name}]") + "  sql: here.sql", "feature-inputs", 14, "pipeline.inputs[1]", says)
+      for name, says in (("b", "no template describes `b`"), ("other.a", "Tables: lakehouse.a, lakehouse.trips"),
+                         ("trips", "table itself"), ("lakehouse.trips", "table itself"))),
     (SCD + KEY + "[id]", "unknown-column", 16, "pipeline.key[0]", "`id`"),
     (SCD + KEY.replace("day", "at") + "[day]", "unknown-column", 15, "pipeline.effective_at", "`at`"),
     *((f"partition_spec: [{{column: {column}, transform: '{transform}'}}]", "partition-transform", 12, "partition_spec[0].transform", says)
@@ -117,6 +136,7 @@ ADDED: list[tuple[str, str, int, str, str]] = [
         ("day", "hour", "does not take `day`, a date"),
         ("trip_id", "day", "does not take `trip_id`, a long"),
         ("stops", "identity", "does not take `stops`"),
+        ("fare", "identity", "NaN"),
         ("fare", "bucket[4]", "does not take `fare`"),
         *(("day", transform, "is not a transform") for transform in (
             "bucket[0]", "bucket[00]", "truncate[0]", "bucket", "bucket[]", "bucket[-1]", "bucket[4]x", "bucket[٣]", "bucket[9999999999]",
@@ -129,12 +149,13 @@ ADDED: list[tuple[str, str, int, str, str]] = [
 @pytest.mark.parametrize(("added", "rule", "line", "key", "says"), ADDED)
 def test_bad_input_is_reported_at_its_key(lint: Lint, tmp_path: Path, added: str, rule: str, line: int, key: str, says: str) -> None:
     (tmp_path / "folder.sql").mkdir()
-    result = lint({"trips.yaml": TABLE + added, "here.sql": "select 1"})
+    other = TABLE.replace("name: trips", "name: a")
+    result = lint({"trips.yaml": TABLE + added, "here.sql": "select 1", "a.yaml": other})
     errors = [found for found in _found(result) if found[0] == ERROR]
     assert errors[0] == (ERROR, rule, line, key)
     assert {found[3] for found in errors} <= {key, key.replace(".path", ".pth")}
     assert says in str(result.errors[0])
-    assert result.templates == []
+    assert [template.name for template in result.templates] == ["a"]
 
 
 @pytest.mark.parametrize("type_", ["float", "double"])
@@ -163,6 +184,8 @@ COLUMN: list[tuple[str, str, str, str]] = [
     ("{name: x, type: 'decimal(39,0)'}", "column-type", "columns[7].type", "precision"),
     ("{name: x, type: 'decimal(²,0)'}", "column-type", "columns[7].type", "whole number"),
     ("{name: x, type: 'fixed[0]'}", "column-type", "columns[7].type", "at least 1 byte"),
+    *((f"{{name: x, type: '{type_}'}}", "map-key", "columns[7].type", "nested") for type_ in (
+        "map<list<int>, int>", "list<map<struct<a: int>, int>>", "struct<a: map<string, map<map<int, int>, int>>>")),
     ("{name: x, type: ''}", "column-type", "columns[7].type", "is empty"),
     ("{name: x, type: %s}" % ("list<" * 17 + "int" + ">" * 17), "column-type", "columns[7].type", "nested deeper"),
     ("{name: x, type: int, renamed_from: [x]}", "renamed-from", "columns[7].renamed_from[0]", "from itself"),
@@ -225,7 +248,10 @@ def test_a_file_that_is_no_template_is_reported(lint: Lint, files: dict[str, str
         (TABLE + "properties: {a: 1, b: 0.5, c: true}\ntags: {a: 1, b: ''}", None),
         (TABLE + "identifier: [trip_id]\nsort_order: [{column: day}]\npartition_spec: [{column: trip_id, transform: 'bucket[16]'}]", None),
         (TABLE + EVENTS + '  cron: "0 0 L * MON-FRI"', None),
-        (TABLE + "properties: {write.metadata.metrics.column.rider: none}", None),
+        (TABLE + "properties: {write.metadata.metrics.column.rider: none, write.parquet.compression-level: -3}", None),
+        (TABLE + "properties: {commit.retry.min-wait-ms: 0}", None),
+        (TABLE + "properties: {write.parquet.compression-codec: uncompressed, write.target-file-size-bytes: '67108864'}", None),
+        (TABLE + "  - {name: x, type: 'map<string, map<int, list<long>>>'}", None),
         ("columns:\r\n- name: a\r\n  type: int\r\ndescription: x\r\nname: trips\r\nnamespace: b\r\n", None),
     ],
 )  # fmt: skip
@@ -278,6 +304,21 @@ def test_every_error_of_every_file_is_reported_at_once(lint: Lint, tmp_path: Pat
 def test_items_keep_their_index_in_the_file_where_others_are_wrong(lint: Lint) -> None:
     bad = TABLE.replace("type: timestamptz", "typo: x").replace("{name: rider,", "{nam: rider,").replace("type: date", "type: dat")
     assert ("error", "column-type", 11, "columns[6].type") in _found(lint({"trips.yaml": bad}))
+
+
+def test_an_input_is_found_in_the_tables_own_namespace_first(lint: Lint, tmp_path: Path) -> None:
+    features = TABLE.replace("trips", "features").replace("namespace: lakehouse", "namespace: ml") + FEATURES + "  sql: here.sql\n"
+    for folder, namespace in (("one", "ml"), ("two", "other")):
+        (tmp_path / folder).mkdir()
+        # The file's name does not matter to the rule.
+        files = {"a.yaml": TABLE.replace("trips", "a"), "b.yaml": TABLE.replace("trips", "a").replace("lakehouse", namespace)}
+        for name, text in {**files, "features.yaml": features, "here.sql": "select 1"}.items():
+            (tmp_path / folder / name).write_text(text)
+    found = [
+        [problem.message for problem in lint_templates(tmp_path / folder).problems if problem.rule == "feature-inputs"]
+        for folder in ("one", "two")
+    ]
+    assert found == [[], ["`a` may be lakehouse.a or other.a."]]
 
 
 def test_two_files_for_one_table(lint: Lint) -> None:

@@ -22,9 +22,22 @@ from lakehouse.lint import load_templates
 EXAMPLE = Path(__file__).parents[2] / "examples" / "nyc-flights"
 AIRPORTS = "faa,name,tzone\nLAX,Los Angeles Intl,America/Los_Angeles\nMIA,Miami Intl,America/New_York\n"
 FLIGHT = {
-    "year": 2013, "month": 1, "day": 1, "dep_time": 905, "sched_dep_time": 900, "dep_delay": 5,
-    "arr_time": 1210, "sched_arr_time": 1200, "arr_delay": 10, "carrier": "UA", "flight": 1, "tailnum": "N1",
-    "origin": "JFK", "dest": "MIA", "air_time": 150, "distance": 1089,
+    "year": 2013,
+    "month": 1,
+    "day": 1,
+    "dep_time": 905,
+    "sched_dep_time": 900,
+    "dep_delay": 5,
+    "arr_time": 1210,
+    "sched_arr_time": 1200,
+    "arr_delay": 10,
+    "carrier": "UA",
+    "flight": 1,
+    "tailnum": "N1",
+    "origin": "JFK",
+    "dest": "MIA",
+    "air_time": 150,
+    "distance": 1089,
 }
 CANCELLED: dict[str, Any] = dict.fromkeys(("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "tailnum"), "NA")
 NEVER_ARRIVED: dict[str, Any] = dict.fromkeys(("arr_time", "arr_delay", "air_time"), "NA")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lakehouse.errors import SettingsError
-from lakehouse.settings import PROJECT_ROOT, LakehouseSettings, configuration_table
+from lakehouse.settings import PROJECT_ROOT, LakehouseSettings, configuration_table, unknown_variables
 
 VARIABLES = [str(field.validation_alias) for field in LakehouseSettings.model_fields.values()]
 
@@ -99,7 +99,42 @@ def test_the_environment_precedes_the_file_precedes_the_default(monkeypatch: pyt
     monkeypatch.setenv("LAKEHOUSE_BRANCH", "environment")
     settings = LakehouseSettings.load()
     assert (settings.catalog_name, settings.branch, settings.backend) == ("file", "environment", "local")
-    assert LakehouseSettings.load(branch="argument").branch == "argument"
+    assert LakehouseSettings.load(LAKEHOUSE_BRANCH="argument").branch == "argument"
+    with pytest.raises(TypeError, match="no setting branch"):
+        LakehouseSettings.load(branch="argument")
+
+
+def test_variables_of_other_programs_are_no_settings(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    (folder / ".env").write_text("REST_URI=x\n")
+    generic = {name.upper(): "x" for name in LakehouseSettings.model_fields if name.upper() not in VARIABLES}
+    assert {"BRANCH", "BACKEND", "WAREHOUSE", "TEMPLATES", "REST_URI"} <= generic.keys()
+    assert _load(monkeypatch, **generic).model_fields_set == set()
+
+
+def test_a_variable_that_is_no_setting_is_named_with_the_closest(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    assert unknown_variables() == []
+    (folder / ".env").write_text("LAKEHOUSE_LANDNG=x\nOTHER=x\n")
+    for name in ("LAKEHOUSE_WAREHOSE", "LAKEHOUSE_XYZZYPLUGHFROTZ", "LAKEHOUSE_CATALOG", "NESSIE_URL"):
+        monkeypatch.setenv(name, "x")
+    assert unknown_variables() == [
+        "LAKEHOUSE_LANDNG is no setting; did you mean LAKEHOUSE_LANDING?",
+        "LAKEHOUSE_WAREHOSE is no setting; did you mean LAKEHOUSE_WAREHOUSE?",
+        "LAKEHOUSE_XYZZYPLUGHFROTZ is no setting; see docs/configuration-reference.md.",
+    ]
+
+
+def test_a_file_that_is_no_text_is_named(folder: Path) -> None:
+    (folder / ".env").write_bytes(b"LAKEHOUSE_LANDING=\xff")
+    for read in (LakehouseSettings.load, unknown_variables):
+        with pytest.raises(SettingsError, match=r"\.env cannot be read.*UTF-8"):
+            read()
+
+
+def test_the_home_folder_is_filled_in(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    settings = _load(monkeypatch, HOME=str(folder), LAKEHOUSE_WAREHOUSE="~/w", LAKEHOUSE_LANDING="~/l", LAKEHOUSE_TEMPLATES="~/t")
+    assert (settings.warehouse_folder, settings.landing, settings.templates) == (folder / "w", str(folder / "l"), folder / "t")
+    with pytest.raises(SettingsError, match=r"LAKEHOUSE_LANDING: .*no home folder for ~nobody-at-all/l"):
+        _load(monkeypatch, LAKEHOUSE_LANDING="~nobody-at-all/l")
 
 
 def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,6 +161,8 @@ def test_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = _load(monkeypatch, TEAM_FOLDER="team")
     landing = PROJECT_ROOT / "data" / "landing"
     assert settings.fill_in("${LAKEHOUSE_LANDING}/${TEAM_FOLDER}/$x", "here") == f"{landing}/team/$x"
+    monkeypatch.setenv("EMPTY", "")
+    assert "EMPTY" not in settings.variables  # as lint sees it: set and empty fails where the pipeline runs
     assert settings.fill_in("s3://no/variable", "here") == "s3://no/variable"
     assert settings.variables.keys() >= {"TEAM_FOLDER", "LAKEHOUSE_LANDING", "LAKEHOUSE_WAREHOUSE"}
 
