@@ -35,6 +35,7 @@ from pyiceberg.table.sorting import NullOrder, SortDirection
 from pyiceberg.typedef import Record
 from pyiceberg.utils.properties import property_as_int
 
+from lakehouse.template import METRICS_PREFIX
 from lakehouse.types import arrow_field
 
 _ENCODERS = 2
@@ -109,7 +110,7 @@ class DataFileWriter:
         # A third of the memory is for collections, a third for each encoder: a file's rows, and copies of some of them.
         self._collect_limit = memory // 3
         self._file_limit = memory // (2 * _ENCODERS)
-        metrics = {f"write.metadata.metrics.column.{name}": "none" for name in table.schema().column_names if name.split(".")[0] in hidden}
+        metrics = {f"{METRICS_PREFIX}{name}": "none" for name in table.schema().column_names if name.split(".")[0] in hidden}
         self._properties = {**table.properties, **metrics}
         self._collections: dict[tuple[Any, ...], _Collection] = {}
         self._transforms = [

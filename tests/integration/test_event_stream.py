@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lakehouse.conform import Conformer, Rows
-from lakehouse.engines import embedded
+from lakehouse.engines import source_files
 from lakehouse.errors import LakehouseError, SourceError
 from lakehouse.formats import FileReader
 from lakehouse.inspect import list_tables
@@ -276,7 +276,7 @@ class Died(BaseException):
 
 def run_until_the_main_commit(lakehouse: Lakehouse, template: TableTemplate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that dies after the quarantine's commit."""
-    commit = embedded.commit_append
+    commit = source_files.commit_append
 
     def dying(table: Any, *args: Any, **kwargs: Any) -> Any:
         if table.name()[-1] == "events":
@@ -284,7 +284,7 @@ def run_until_the_main_commit(lakehouse: Lakehouse, template: TableTemplate, mon
         return commit(table, *args, **kwargs)
 
     with monkeypatch.context() as patched, pytest.raises(Died):
-        patched.setattr(embedded, "commit_append", dying)
+        patched.setattr(source_files, "commit_append", dying)
         lakehouse.run(template)
 
 
@@ -453,7 +453,7 @@ def test_failed_files_keep_no_data(lakehouse: Lakehouse) -> None:
     for file in range(5):
         lakehouse.land(f"{file}.jsonl", line("x"))
     batches: list[weakref.ref[Any]] = []
-    load = embedded._FileLoad._load_file
+    load = source_files._FileLoad._load_file
 
     def loading(self: Any, *args: Any) -> None:
         data = Kept()
@@ -462,7 +462,7 @@ def test_failed_files_keep_no_data(lakehouse: Lakehouse) -> None:
         assert data
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded._FileLoad, "_load_file", loading)
+        patch.setattr(source_files._FileLoad, "_load_file", loading)
         with pytest.raises(SourceError, match="5 source files") as error:
             lakehouse.run(template)
     gc.collect()

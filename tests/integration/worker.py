@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lakehouse import json_reader
 from lakehouse.catalog import open_catalog
 from lakehouse.commit import Batch
-from lakehouse.engines import AppendFiles, embedded, open_engine
+from lakehouse.engines import AppendFiles, open_engine, source_files
 from lakehouse.lint import load_templates
 from lakehouse.settings import LakehouseSettings
 from lakehouse.write import DataFileWriter
@@ -53,7 +53,7 @@ def load(stop: str) -> None:
         setattr(owner, name, wrapped)
 
     json_reader._BLOCK = 4000
-    around(embedded, "commit_append", lambda table: f"commit {table.name()[-1]}")
+    around(source_files, "commit_append", lambda table: f"commit {table.name()[-1]}")
     around(DataFileWriter, "write", lambda writer: "write", after=True)
     around(pq.ParquetWriter, "write_table", lambda writer: "encode")
     settings = LakehouseSettings.load()

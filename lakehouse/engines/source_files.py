@@ -1,0 +1,267 @@
+"""Loading source files: what is new is read, made to fit, written and committed with the ledger, exactly once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.catalog import Catalog
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.transforms import TimeTransform
+
+from lakehouse.catalog import load_table
+from lakehouse.commit import Batch, PlanOutdatedError, commit_append
+from lakehouse.conform import BadRow, Rows
+from lakehouse.days import format_days
+from lakehouse.engines import FilesNotTakenError, Progress, WriteResult
+from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
+from lakehouse.formats import FileReader
+from lakehouse.ledger import LEDGER, Ledger, TakenFile
+from lakehouse.settings import LakehouseSettings
+from lakehouse.sources import SourceFile, SourceFolder
+from lakehouse.template import Source, TableTemplate
+from lakehouse.write import DataFileWriter, arrow_schema, delete_files
+
+_EXAMPLES = 3
+_PROGRESS_ROWS = 1_000_000
+_MAX_BAD_ROWS = 1_000  # of a file that fails for them
+_CHANGED = "it was taken before with another size or time. Deliver new content under a new name, and remove this file."
+
+
+def append_new_files(
+    settings: LakehouseSettings, catalog: Catalog, template: TableTemplate, run_id: str, progress: Progress
+) -> WriteResult:
+    """Appends every source file of a template's pipeline that its table has not taken yet.
+
+    Raises:
+        FilesNotTakenError: files that could not be taken; the others are committed.
+    """
+    pipeline = template.event_stream
+    if pipeline is None or template.publish != "direct":
+        raise TableMismatchError(f"{template.path}: {template.table_name} has no event_stream pipeline that publishes directly.")
+    path = pipeline.source.path
+    folder = SourceFolder(settings.fill_in(path, f"{template.path}: source.path"), shown=path)
+    failed: dict[str, str] = {}
+    while True:
+        load = _FileLoad(settings, catalog, template, pipeline.source, folder, run_id, progress)
+        try:
+            result = load.run(skip=failed.keys())
+            break
+        except _FilesFailedError as error:
+            failed.update(error.failures)
+            progress(f"{len(error.failures)} files cannot be taken; loading the others")
+        except PlanOutdatedError as error:
+            progress(f"{error.reason}; planning again")
+    failed.update((file.path, _CHANGED) for file in load.changed)
+    if failed:
+        raise _not_taken(template, failed, result)
+    return result
+
+
+class _FilesFailedError(Exception):
+    """Source files that cannot be taken; what was written meanwhile is deleted."""
+
+    def __init__(self, failures: dict[str, str]) -> None:
+        # As text: an exception would keep the data that its frames hold.
+        self.failures = failures
+        super().__init__(f"{len(failures)} files")
+
+
+@dataclass
+class _Count:
+    """What one source file brought."""
+
+    rows: int = 0
+    bad_rows: int = 0
+    days: set[date] = field(default_factory=set)
+    examples: list[BadRow] = field(default_factory=list)
+
+
+class _FileLoad:
+    """One attempt to append the new files of a folder.
+
+    Attributes:
+        changed: files that were taken with another content.
+    """
+
+    def __init__(
+        self,
+        settings: LakehouseSettings,
+        catalog: Catalog,
+        template: TableTemplate,
+        source: Source,
+        folder: SourceFolder,
+        run_id: str,
+        progress: Progress,
+    ) -> None:
+        self._settings, self._template, self._source, self._folder = settings, template, source, folder
+        self._run_id, self._progress = run_id, progress
+        self._batch_id = str(uuid.uuid4())
+        root = f"{settings.warehouse_uri}/_lakehouse/ledger"
+        self._table = load_table(catalog, template.table_name)
+        self._schema_id = self._table.metadata.current_schema_id
+        self._ledger = Ledger(self._table, root)
+        self._quarantine = load_table(catalog, template.quarantine.table_name) if template.quarantine else None
+        self._quarantine_ledger = Ledger(self._quarantine, root) if self._quarantine else None
+        self._event_time = _event_time(self._table)
+        # A column that no template describes is hidden, too.
+        self._hidden = frozenset(self._table.schema().column_names) - {column.name for column in template.columns if not column.hidden}
+        self._counts: dict[SourceFile, _Count] = {}
+        self._unknown: list[str] = []
+        self._seen = 0
+        self.changed: list[SourceFile] = []
+
+    def run(self, skip: Collection[str]) -> WriteResult:
+        """Loads what is new, but for the paths in ``skip``.
+
+        Raises:
+            _FilesFailedError: with further paths to skip; PlanOutdatedError: it is to be run anew.
+        """
+        selection = self._ledger.select(self._folder.list())
+        self.changed = selection.changed
+        files = [file for file in selection.new if file.path not in skip]
+        self._progress(f"{self._template.table_name}: {len(files)} new source files, {selection.taken} taken before")
+        if not files:
+            return WriteResult(self._template.table_name)
+        with ExitStack() as stack:
+            writer = stack.enter_context(DataFileWriter(self._table, self._settings.write_memory, self._hidden))
+            bad_writer = None
+            if self._quarantine is not None:
+                hidden = self._template.quarantine.hidden_columns if self._template.quarantine else ()
+                bad_writer = stack.enter_context(DataFileWriter(self._quarantine, self._settings.write_memory // 8, hidden))
+            for index, file in enumerate(files):
+                try:
+                    self._load_file(file, writer, bad_writer)
+                except (SourceError, BadRowsError) as error:
+                    raise _FilesFailedError({file.path: str(error), **self._check(files[index + 1 :])}) from None
+            if bad_writer is not None:
+                self._commit_quarantine(bad_writer, files)
+            data_files = writer.finish()
+        return self._commit(files, data_files)
+
+    def _load_file(self, file: SourceFile, writer: DataFileWriter | None, bad_writer: DataFileWriter | None) -> None:
+        """Writes a file's rows, or, without a writer, only looks whether it could be."""
+        count = self._counts[file] = _Count()
+        reader = FileReader(self._folder, file, self._source, arrow_schema(self._table), self._hidden)
+        quarantined = self._quarantine_ledger is not None and self._quarantine_ledger.holds(file, self._schema_id)
+        for rows in reader.rows():
+            self._count(rows, count)
+            if rows.bad and bad_writer is not None and not quarantined:
+                bad_writer.write(self._quarantine_batch(file, rows.bad))
+            if writer is not None and not (count.bad_rows and self._quarantine is None):
+                writer.write(rows.batch)
+            if count.bad_rows >= _MAX_BAD_ROWS and self._quarantine is None:
+                break
+        self._unknown = sorted({*self._unknown, *reader.unknown})
+        if count.bad_rows and self._quarantine is None:
+            error = BadRowsError(self._template.table_name, count.bad_rows, [str(row) for row in count.examples])
+            raise SourceError(f"at least {error}") if count.bad_rows >= _MAX_BAD_ROWS else error
+
+    def _check(self, files: list[SourceFile]) -> dict[str, str]:
+        """The failures among further files, found without writing, so that one more attempt is enough."""
+        failures: dict[str, str] = {}
+        for file in files:
+            try:
+                self._load_file(file, None, None)
+            except (SourceError, BadRowsError) as error:
+                failures[file.path] = str(error)
+        return failures
+
+    def _count(self, rows: Rows, count: _Count) -> None:
+        count.rows += rows.batch.num_rows
+        count.bad_rows += len(rows.bad)
+        count.examples += rows.bad[: _EXAMPLES - len(count.examples)]
+        if self._event_time is not None:
+            days = pc.unique(rows.batch.column(self._event_time).cast(pa.date32()))
+            count.days.update(day for day in days.to_pylist() if day is not None)
+        before, self._seen = self._seen, self._seen + rows.batch.num_rows
+        if self._seen // _PROGRESS_ROWS > before // _PROGRESS_ROWS:
+            self._progress(f"{self._template.table_name}: {self._seen:,} rows read from {len(self._counts)} files")
+
+    def _quarantine_batch(self, file: SourceFile, bad: list[BadRow]) -> pa.RecordBatch:
+        assert self._quarantine is not None
+        now = datetime.now(UTC)
+        rows = [
+            {
+                "source_file": file.path,
+                "source_row": row.row,
+                "reason": f"{row.column}: {row.reason}" if row.column else row.reason,
+                "record": row.record,
+                "batch_id": self._batch_id,
+                "quarantined_at": now,
+            }
+            for row in bad
+        ]
+        return pa.RecordBatch.from_pylist(rows, arrow_schema(self._quarantine))
+
+    def _taken(self, files: Iterable[SourceFile]) -> Iterator[TakenFile]:
+        now = datetime.now(UTC)
+        for file in files:
+            count = self._counts[file]
+            yield TakenFile(file, count.rows, count.bad_rows, format_days(count.days), self._schema_id, self._batch_id, now)
+
+    def _commit_quarantine(self, writer: DataFileWriter, files: list[SourceFile]) -> None:
+        """Commits bad rows before the good ones. Its own ledger keeps a rerun from doing it twice."""
+        assert self._quarantine is not None
+        assert self._quarantine_ledger is not None
+        ledger = self._quarantine_ledger
+        fresh = [file for file in files if self._counts[file].bad_rows and not ledger.holds(file, self._schema_id)]
+        data_files = writer.finish()
+        if fresh:
+            self._append(self._quarantine, ledger, fresh, data_files)
+
+    def _append(self, table: Table, ledger: Ledger, files: list[SourceFile], data_files: list[DataFile], days: str = "") -> Snapshot:
+        """Commits rows of source files, and that these are taken."""
+        try:
+            segment = ledger.extend(self._taken(files))
+        except BaseException:
+            delete_files(table, [file.file_path for file in data_files])
+            raise
+        return commit_append(
+            table,
+            data_files,
+            # The path as the template has it: what fills it in may be a credential.
+            Batch(self._batch_id, self._run_id, self._source.path, days),
+            self._settings.commit_timeout,
+            properties={LEDGER: segment},
+            expected={LEDGER: ledger.location},
+            segments=[segment],
+            if_unknown="Run it again: it finds out and loads nothing twice.",
+        )
+
+    def _commit(self, files: list[SourceFile], data_files: list[DataFile]) -> WriteResult:
+        days = format_days(day for file in files for day in self._counts[file].days)
+        snapshot = self._append(self._table, self._ledger, files, data_files, days)
+        counts = [self._counts[file] for file in files]
+        return WriteResult(
+            table=self._template.table_name,
+            snapshot_id=snapshot.snapshot_id,
+            rows=sum(count.rows for count in counts),
+            bad_rows=sum(count.bad_rows for count in counts),
+            source_files=len(files),
+            data_files=len(data_files),
+            bytes=sum(file.file_size_in_bytes for file in data_files),
+            days=days,
+            unknown_columns=self._unknown,
+        )
+
+
+def _event_time(table: Table) -> str | None:
+    """The column whose days a run records: the source of the first partition field that is a time."""
+    for part in table.spec().fields:
+        if isinstance(part.transform, TimeTransform):
+            return table.schema().find_field(part.source_id).name
+    return None
+
+
+def _not_taken(template: TableTemplate, failed: dict[str, str], result: WriteResult) -> FilesNotTakenError:
+    lines = "".join(f"\n  {path}: {error}" for path, error in sorted(failed.items()))
+    done = f"The other {result.source_files} were committed, {result.rows:,} rows." if result.source_files else "Nothing was committed."
+    return FilesNotTakenError(f"{len(failed)} source files of {template.table_name} were not taken:{lines}\n{done}", result)
