@@ -73,7 +73,7 @@ def lint(as_json: Json = False, strict: Annotated[bool, typer.Option(help="Warni
         _print_problems(result.problems)
         warnings = len(result.problems) - len(result.errors)
         _out.print(
-            f"{len(result.templates)} templates are usable; {len(result.errors)} errors, {warnings} warnings in {settings.templates}"
+            f"usable templates: {len(result.templates)}, errors: {len(result.errors)}, warnings: {warnings}, in {settings.templates}"
         )
     if result.errors or (strict and result.problems):
         raise typer.Exit(1)

@@ -68,7 +68,7 @@ def users(lakehouse: Lakehouse) -> Lakehouse:
 def test_lint(lakehouse: Lakehouse, run: Run) -> None:
     path = lakehouse.settings.templates / "users.yaml"
     path.write_text(USERS)
-    assert run("lint") == (0, f"1 templates are usable; 0 errors, 0 warnings in {path.parent}\n", "")
+    assert run("lint") == (0, f"usable templates: 1, errors: 0, warnings: 0, in {path.parent}\n", "")
     assert run("lint", "--json")[:2] == (0, "[]\n")
     path.write_text(USERS.replace("type: double", "type: dubble"))
     code, out, _ = run("lint")
