@@ -18,7 +18,7 @@ from pyiceberg.table.sorting import SortField as IcebergSortField
 from pyiceberg.transforms import IdentityTransform, Transform, parse_transform
 from pyiceberg.types import IcebergType, NestedField, PrimitiveType
 
-from lakehouse.types import arrow_field, assign_ids, parse_type
+from lakehouse.types import arrow_schema_of, assign_ids, parse_type
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 # At most as many digits as fit a timedelta, and Iceberg's 32-bit parameters.
@@ -261,7 +261,7 @@ class TableTemplate(_Model):
     @cached_property
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema of the table's rows, every field with its Iceberg field id."""
-        return pa.schema([arrow_field(field) for field in self.iceberg_schema.fields])
+        return arrow_schema_of(self.iceberg_schema)
 
     def iceberg_partition_spec(self, schema: Schema) -> PartitionSpec:
         """The partition spec in terms of the field ids of ``schema``."""

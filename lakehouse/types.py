@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import pyarrow as pa
 from pyiceberg import types as ice
+from pyiceberg.schema import Schema
 
 PRIMITIVES: dict[str, ice.PrimitiveType] = {
     "boolean": ice.BooleanType(),
@@ -235,6 +236,11 @@ def arrow_field(field: ice.NestedField) -> pa.Field:
     return pa.field(
         field.name, arrow_type(field.field_type), nullable=not field.required, metadata={"PARQUET:field_id": str(field.field_id)}
     )
+
+
+def arrow_schema_of(schema: Schema) -> pa.Schema:
+    """The Arrow schema of an Iceberg schema's rows, every field with its field id."""
+    return pa.schema([arrow_field(field) for field in schema.fields])
 
 
 def assign_ids(fields: list[ice.NestedField]) -> list[ice.NestedField]:

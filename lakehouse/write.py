@@ -36,7 +36,7 @@ from pyiceberg.typedef import Record
 from pyiceberg.utils.properties import property_as_int
 
 from lakehouse.template import METRICS_PREFIX
-from lakehouse.types import arrow_field
+from lakehouse.types import arrow_schema_of
 
 _ENCODERS = 2
 _DICTIONARY_SAMPLE = 10_000
@@ -316,7 +316,7 @@ def _key(value: pa.Scalar) -> Any:
 
 def arrow_schema(table: Table) -> pa.Schema:
     """The Arrow schema of a table's rows, every field with its Iceberg field id."""
-    return pa.schema([arrow_field(field) for field in table.schema().fields])
+    return arrow_schema_of(table.schema())
 
 
 def write_files(table: Table, batches: Iterable[pa.RecordBatch], memory: int) -> list[DataFile]:

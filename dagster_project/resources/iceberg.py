@@ -88,7 +88,7 @@ class _WorkHandler(DbTypeHandler[AppendFiles]):
             result = _engine(connection).append_files(obj, context.run_id, context.log.info)
         except FilesNotTakenError as error:
             if error.result.snapshot_id is not None:
-                # The run fails, and the table has new rows all the same: what reads it, and its freshness, follow the rows.
+                # The run fails, and the table has new rows all the same: what reads it follows the rows.
                 context.log_event(AssetMaterialization(context.asset_key, metadata=_metadata(context, connection, error.result)))
             raise
         return _metadata(context, connection, result)
@@ -104,7 +104,7 @@ class _WorkHandler(DbTypeHandler[AppendFiles]):
 
 
 class _ArrowHandler(_PyArrowIcebergTypeHandler):
-    """Arrow data, streamed; nothing larger than the settings' memory is held."""
+    """Arrow data: writes are streamed in the settings' memory, and a reader holds one data file at a time."""
 
     def handle_output(
         self, context: OutputContext, table_slice: TableSlice, obj: pa.Table | pa.RecordBatchReader, connection: Catalog
