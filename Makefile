@@ -9,7 +9,7 @@ export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev test lint format generate lock bench clean clean-data
+.PHONY: help setup demo demo-flights dev test torture lint format generate lock bench clean clean-data
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -24,10 +24,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: setup ## Load sample files through the pipelines, and show the tables
+demo: setup ## Run sample files through the three pipelines, and show the tables
 	@$(BIN)/python examples/demo/run.py
 
-demo-flights: setup $(FLIGHTS_SOURCE) ## Load the flights of New York, 2013, month by month
+demo-flights: setup $(FLIGHTS_SOURCE) ## A year of flights from New York through the three pipelines, counted beside the source
 	@$(BIN)/python $(FLIGHTS)/run.py --sdist $(FLIGHTS_SOURCE)/*.tar.gz
 
 $(FLIGHTS_SOURCE): $(FLIGHTS)/requirements.txt | $(VENV)/.installed
@@ -42,6 +42,9 @@ dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wai
 
 test: setup ## Run all tests
 	$(BIN)/python -m pytest -n auto
+
+torture: setup ## Kill each pipeline at KILLS random moments (default 500), and compare with undisturbed runs
+	LAKEHOUSE_KILLS=$(or $(KILLS),500) $(BIN)/python -m pytest -n auto tests/integration/test_kill.py
 
 lint: setup ## Check formatting, style, types, templates and generated files
 	$(BIN)/ruff format --check .
@@ -63,6 +66,8 @@ lock: ## Resolve requirements.lock anew (needs uv)
 
 bench: setup ## Run the benchmarks beside their alternatives (minutes; wants an idle machine)
 	$(BIN)/python benchmarks/append.py
+	$(BIN)/python benchmarks/features.py
+	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/load_code_location.py
 
 clean: ## Remove .venv and caches; the demos' data stays

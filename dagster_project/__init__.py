@@ -2,7 +2,9 @@
 
 import warnings
 
-from dagster import PreviewWarning
+from dagster import BetaWarning, PreviewWarning
 
 # dagster-iceberg is a preview, and pinned for that reason; each of its classes says so each time it is made.
 warnings.filterwarnings("ignore", category=PreviewWarning, message=r".*Iceberg.*")
+# Backfills of feature tables in one run: the tests hold on to it.
+warnings.filterwarnings("ignore", category=BetaWarning, message=r".*`backfill_policy`.*")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -82,20 +83,32 @@ class Runner:
 
         self.step(what, run)
 
-    def materialize(self, what: str, table: str) -> None:
-        """Materialises the asset of a table through Dagster, and says how many rows came."""
-        before = self.row_count(table)
+    def materialize(self, what: str, *tables: str, days: tuple[date, date] | None = None) -> None:
+        """Materialises the assets of some tables in one run, and says how many rows came.
+
+        Args:
+            days: the first and the last daily partition; None for tables that are not partitioned by Dagster.
+        """
+        before = {table: self.row_count(table) for table in tables}
 
         def result() -> str:
-            after = self.row_count(table)
-            return f"{before:,} + {after - before:,} = {after:,} rows"
+            after = {table: self.row_count(table) for table in tables}
+            names = {table: f"{table.split('.')[-1]} " if len(tables) > 1 else "" for table in tables}
+            return ", ".join(
+                f"{names[table]}{before[table]:,} + {after[table] - before[table]:,} = {after[table]:,} rows" for table in tables
+            )
 
-        asset = table.replace(".", "/")
-        self.command(what, "dagster", "asset", "materialize", "-m", "dagster_project.definitions", "--select", asset, result=result)
+        select = ["--select", ",".join(table.replace(".", "/") for table in tables)]
+        partitions = ["--partition-range", "...".join(map(str, days))] if days else []
+        self.command(what, "dagster", "asset", "materialize", "-m", "dagster_project.definitions", *select, *partitions, result=result)
 
     def row_count(self, table: str) -> int:
         """The rows in a table now."""
         return int(summarise(load_table(open_catalog(LakehouseSettings.load()), table))["rows"])
+
+    def shown(self, path: Path) -> Path:
+        """The path as a user of the checkout would write it."""
+        return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
     def show(self, *words: str) -> None:
         """Runs one of the project's commands and lets its output be seen."""

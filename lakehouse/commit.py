@@ -9,16 +9,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 from uuid import UUID
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
-from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table, TableProperties, Transaction
 from pyiceberg.table.snapshots import Snapshot
@@ -26,13 +22,15 @@ from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
 from pyiceberg.utils.properties import property_as_bool
 
 from lakehouse.errors import CatalogError, CommitConflictError, CommitUnknownError
-from lakehouse.write import arrow_schema, delete_files
+from lakehouse.write import delete_files
 
 RUN_ID = "lakehouse.run-id"
 BATCH_ID = "lakehouse.batch-id"
 SOURCE = "lakehouse.source"
 ROWS = "lakehouse.rows"
+SKIPPED = "lakehouse.skipped-rows"
 DAYS = "lakehouse.days"
+INPUTS = "lakehouse.inputs"
 
 # Seconds between attempts: random up to a bound that doubles, so that writers do not meet again and again.
 _FIRST_WAIT = 0.05
@@ -59,16 +57,18 @@ class Batch:
         run_id: the run that made it, e.g. Dagster's.
         source: where the rows came from, in a few words.
         days: the UTC days that the rows touch, as ranges: ``2024-01-01..2024-01-03,2024-02-01``.
+        facts: further snapshot properties.
     """
 
     batch_id: str
     run_id: str = ""
     source: str = ""
     days: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def summary(self, rows: int) -> dict[str, str]:
         """The snapshot properties of a commit of ``rows`` rows."""
-        properties = {BATCH_ID: self.batch_id, RUN_ID: self.run_id, SOURCE: self.source, DAYS: self.days, ROWS: str(rows)}
+        properties = {**self.facts, BATCH_ID: self.batch_id, RUN_ID: self.run_id, SOURCE: self.source, DAYS: self.days, ROWS: str(rows)}
         return {key: value for key, value in properties.items() if value}
 
 
@@ -107,9 +107,7 @@ def commit_append(
     rows = sum(file.record_count for file in files)
 
     def attempt(fresh: Table, transaction: Transaction) -> None:
-        for key, value in (expected or {}).items():
-            if fresh.properties.get(key) != value:
-                raise PlanOutdatedError(f"{key} of {'.'.join(fresh.name())} was moved by {_winner(fresh, table)}")
+        _expect(fresh, table, expected or {})
         update = transaction.update_snapshot(snapshot_properties=batch.summary(rows))
         merge = property_as_bool(fresh.properties, TableProperties.MANIFEST_MERGE_ENABLED, TableProperties.MANIFEST_MERGE_ENABLED_DEFAULT)
         with update.merge_append() if merge else update.fast_append() as append:
@@ -163,29 +161,49 @@ def commit_replace(
     return _commit(table, _locations(written), batch, timeout, attempt, _SAME_RUN)
 
 
-def rows_of(table: Table, tasks: Iterator[FileScanTask]) -> Iterator[pa.RecordBatch]:
-    """All rows of some of a table's files, as Arrow batches with the table's columns."""
-    scan, schema = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue()), arrow_schema(table)
-    for task in tasks:  # given all at once, PyIceberg reads them all at once
-        with table.io.new_input(task.file.file_path).open() as stream, pq.ParquetFile(stream) as file:
-            found = file.schema_arrow
-            if not task.delete_files and found.equals(schema) and [*map(_field_ids, found)] == [*map(_field_ids, schema)]:
-                # PyIceberg would hold the whole file, and give a null list of structs as an empty one.
-                yield from file.iter_batches()
-                continue
-        yield from scan.to_record_batches([task])
+def commit_rewrite(
+    table: Table,
+    planned: Sequence[FileScanTask],
+    removed: Sequence[DataFile],
+    added: Sequence[DataFile],
+    batch: Batch,
+    timeout: float,
+    rows: int,
+    properties: Mapping[str, str],
+    expected: Mapping[str, str | None],
+    segments: Sequence[str],
+    if_unknown: str,
+) -> Snapshot:
+    """Takes data files out and puts others in, in one snapshot, if the table still consists of the ``planned`` files.
+
+    Args:
+        rows: how many rows the run was about. Else as ``commit_append``.
+
+    Raises:
+        PlanOutdatedError: any file came or went, or what ``commit_append`` names; the new files are deleted.
+    """
+    state = _state(planned)
+
+    def attempt(fresh: Table, transaction: Transaction) -> None:
+        _expect(fresh, table, expected)
+        # Rows may have been moved by compaction, too: what is removed must still be where it was.
+        if _state(fresh.scan().plan_files()) != state:
+            raise PlanOutdatedError(f"rows of {'.'.join(table.name())} were changed by {_winner(fresh, table)}")
+        update = transaction.update_snapshot(snapshot_properties=batch.summary(rows))
+        with update.overwrite() as overwrite:
+            for file in removed:
+                overwrite.delete_data_file(file)
+            for file in added:
+                overwrite.append_data_file(file)
+        transaction.set_properties(dict(properties))
+
+    return _commit(table, [*_locations(added), *segments], batch, timeout, attempt, if_unknown)
 
 
-def _field_ids(field: pa.Field) -> list[Any]:
-    """The field's id, and those of the fields nested in it."""
-    nested: list[pa.Field] = []
-    if pa.types.is_struct(field.type):
-        nested = list(field.type)
-    elif pa.types.is_map(field.type):
-        nested = [field.type.key_field, field.type.item_field]
-    elif pa.types.is_list(field.type):
-        nested = [field.type.value_field]
-    return [(field.metadata or {}).get(b"PARQUET:field_id"), *map(_field_ids, nested)]
+def _expect(fresh: Table, table: Table, expected: Mapping[str, str | None]) -> None:
+    for key, value in expected.items():
+        if fresh.properties.get(key) != value:
+            raise PlanOutdatedError(f"{key} of {'.'.join(fresh.name())} was moved by {_winner(fresh, table)}")
 
 
 def _commit(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -50,12 +51,18 @@ class Rows:
     Attributes:
         batch: the rows.
         numbers: each row's number in its file.
-        bad: rows that were left out.
+        bad: rows that do not fit, and were left out.
+        skipped: how many others a rule of the template left out.
     """
 
     batch: pa.RecordBatch
     numbers: Sequence[int]
     bad: list[BadRow] = field(default_factory=list)
+    skipped: int = 0
+
+
+# Finds further rows that do not fit: the row's index to the column's name and the reason.
+Judge = Callable[[pa.RecordBatch], Mapping[int, tuple[str, str]]]
 
 
 class Conformer:
@@ -66,10 +73,21 @@ class Conformer:
         hidden: columns whose values must not be shown.
         text: whether values came as text (CSV, and JSON's strings), which is parsed; else only lossless casts are made.
         shown: of how many bad rows the value and the record are given.
+        skip_null: a column; rows in which it is null are left out, and counted.
+        judge: what else rows must observe.
     """
 
-    def __init__(self, schema: pa.Schema, hidden: Collection[str], text: bool = False, shown: int = sys.maxsize) -> None:
+    def __init__(
+        self,
+        schema: pa.Schema,
+        hidden: Collection[str],
+        text: bool = False,
+        shown: int = sys.maxsize,
+        skip_null: str | None = None,
+        judge: Judge | None = None,
+    ) -> None:
         self.schema = schema
+        self._skip_null, self._judge = skip_null, judge
         self._shown = shown
         self._hidden = hidden
         self._text = text
@@ -85,7 +103,8 @@ class Conformer:
         if len(set(known)) < len(known):
             twice = sorted({name for name in known if known.count(name) > 1})
             raise TableMismatchError(f"{what} has the column {', '.join(twice)} twice. Correct the source.")
-        missing = [column.name for column in self.schema if not column.nullable and column.name not in known]
+        needed = [column.name for column in self.schema if not column.nullable or column.name == self._skip_null]
+        missing = [name for name in needed if name not in known]
         if missing or not known:
             lacks = f"no column {', '.join(missing)}, which the table requires" if missing else "none of the table's columns"
             raise TableMismatchError(
@@ -105,6 +124,7 @@ class Conformer:
 
     def conform(self, rows: Rows) -> Rows:
         """The rows that fit, in the table's schema; the others join ``bad``."""
+        rows = self._without_skipped(rows)
         batch, bad = rows.batch, dict[int, tuple[str, str]]()
         columns: list[pa.Array] = []
         for column in self.schema:
@@ -124,12 +144,25 @@ class Conformer:
         # Fields are compared without nullability until the rows that violate it are gone.
         loose = pa.schema([column.with_nullable(True) for column in self.schema])
         good = pa.RecordBatch.from_arrays(columns, schema=loose)
+        if self._judge is not None:
+            bad = {**self._judge(good), **bad}
         numbers = rows.numbers
         found = [self._bad_row(batch, index, numbers[index], *bad[index]) for index in sorted(bad)]
         if bad:
             mask = pa.array([index not in bad for index in range(batch.num_rows)], pa.bool_())
             good, numbers = good.filter(mask), [number for index, number in enumerate(numbers) if index not in bad]
-        return Rows(pa.RecordBatch.from_arrays(good.columns, schema=self.schema), numbers, [*rows.bad, *found])
+        return Rows(pa.RecordBatch.from_arrays(good.columns, schema=self.schema), numbers, [*rows.bad, *found], rows.skipped)
+
+    def _without_skipped(self, rows: Rows) -> Rows:
+        if self._skip_null is None or not rows.batch.num_rows:
+            return rows
+        known = self._skip_null in rows.batch.schema.names
+        kept = rows.batch.column(self._skip_null).is_valid() if known else pa.repeat(False, rows.batch.num_rows)
+        skipped = rows.batch.num_rows - kept.true_count
+        if not skipped:
+            return rows
+        numbers = list(itertools.compress(rows.numbers, kept.to_pylist()))
+        return Rows(rows.batch.filter(kept), numbers, rows.bad, rows.skipped + skipped)
 
     def _convert(self, values: pa.Array, target: pa.DataType) -> tuple[pa.Array, list[int]]:
         if values.type == target:
@@ -214,22 +247,20 @@ def parse_text(values: pa.Array, target: pa.DataType) -> pa.Array:
             None if text is None else simplejson.loads(text, object_pairs_hook=no_duplicates, use_decimal=True)
             for text in values.to_pylist()
         ]
-        return pa.array([_from_json(value, target) for value in parsed], _without_uuids(target)).cast(target)
+        return pa.array([_from_json(value, target) for value in parsed], without_uuids(target)).cast(target)
     return values.cast(target)
 
 
-def _without_uuids(type_: pa.DataType) -> pa.DataType:
+def without_uuids(type_: pa.DataType) -> pa.DataType:
     """The type with uuids as bytes: Arrow does not build them below another type."""
     if isinstance(type_, pa.UuidType):
         return pa.binary(16)
     if pa.types.is_struct(type_):
-        return pa.struct([child.with_type(_without_uuids(child.type)) for child in type_])
+        return pa.struct([child.with_type(without_uuids(child.type)) for child in type_])
     if pa.types.is_map(type_):
-        return pa.map_(
-            type_.key_field.with_type(_without_uuids(type_.key_type)), type_.item_field.with_type(_without_uuids(type_.item_type))
-        )
+        return pa.map_(type_.key_field.with_type(without_uuids(type_.key_type)), type_.item_field.with_type(without_uuids(type_.item_type)))
     if pa.types.is_list(type_):
-        return pa.list_(type_.value_field.with_type(_without_uuids(type_.value_type)))
+        return pa.list_(type_.value_field.with_type(without_uuids(type_.value_type)))
     return type_
 
 
@@ -300,7 +331,7 @@ def is_lossless(found: pa.DataType, target: pa.DataType) -> bool:
     if kinds.is_binary(target) or kinds.is_fixed_size_binary(target):
         return kinds.is_binary(found) or kinds.is_large_binary(found) or kinds.is_binary_view(found) or kinds.is_fixed_size_binary(found)
     if kinds.is_integer(target):
-        return kinds.is_integer(found)
+        return kinds.is_integer(found) or (kinds.is_decimal(found) and found.scale == 0)
     if kinds.is_floating(target):
         return kinds.is_integer(found) or (kinds.is_floating(found) and found.bit_width <= target.bit_width)
     if kinds.is_decimal(target):

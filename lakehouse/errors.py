@@ -79,6 +79,23 @@ class BadRowsError(LakehouseError):
         )
 
 
+class FeatureSqlError(LakehouseError):
+    """The SQL of a feature table cannot be run.
+
+    Attributes:
+        file, line: where; the line is 1 where the whole file is meant.
+        problem, remedy: a sentence each.
+    """
+
+    def __init__(self, file: str, line: int, problem: str, remedy: str) -> None:
+        self.file, self.line, self.problem, self.remedy = file, line, problem, remedy
+        super().__init__(f"{file}:{line}: {problem} {remedy}")
+
+
+class MemoryLimitError(LakehouseError):
+    """Work that does not fit into the memory that the settings give it, not even with its rows on local disk."""
+
+
 class CommitConflictError(LakehouseError):
     """Another run changed what this run was about to change; its own files are removed, nothing of it is visible."""
 

@@ -13,10 +13,10 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from lakehouse import json_reader
-from lakehouse.conform import BadRow, Conformer, Rows
+from lakehouse.conform import BadRow, Conformer, Judge, Rows
 from lakehouse.errors import SourceError, TableMismatchError
+from lakehouse.pipelines import CsvOptions, Source
 from lakehouse.sources import SourceFile, SourceFolder, without_credentials
-from lakehouse.template import CsvOptions, Source
 
 _BLOCK = 8 * 1024 * 1024
 _HEADER_BLOCK = 64 * 1024
@@ -31,12 +31,21 @@ class FileReader:
         unknown: columns of the file that the table does not have; known once reading has begun.
     """
 
-    def __init__(self, folder: SourceFolder, file: SourceFile, source: Source, schema: pa.Schema, hidden: frozenset[str]) -> None:
+    def __init__(
+        self,
+        folder: SourceFolder,
+        file: SourceFile,
+        source: Source,
+        schema: pa.Schema,
+        hidden: frozenset[str],
+        skip_null: str | None = None,
+        judge: Judge | None = None,
+    ) -> None:
         self.unknown: list[str] = []
         self.folder, self.file, self.source = folder, file, source
         if source.format == "csv" and hidden:
             hidden = frozenset(schema.names)  # a delimiter too many puts a hidden value under another column's name
-        self.conformer = Conformer(schema, hidden, text=source.format != "parquet")
+        self.conformer = Conformer(schema, hidden, text=source.format != "parquet", skip_null=skip_null, judge=judge)
         self.schema, self.hidden = schema, hidden
 
     def rows(self) -> Iterator[Rows]:

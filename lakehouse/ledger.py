@@ -1,28 +1,20 @@
-"""The ledger of taken files: which source files are in a table, committed with their rows.
-
-A table property names the newest segment, an immutable Parquet file outside the table's location. A segment
-holds the files of one or more batches and names the older segments that are still part of the ledger. Small
-segments are merged as they come, so that there are few: about the logarithm of the number of batches.
-"""
+"""The ledger of taken files: which source files are in a table, committed with their rows."""
 
 from __future__ import annotations
 
-import json
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyiceberg.io import FileIO
 from pyiceberg.table import Table
 
+from lakehouse.segments import SegmentLog
 from lakehouse.sources import SourceFile
 
 LEDGER = "lakehouse.ledger"
-_OLDER = b"lakehouse.older-segments"
 _SCHEMA = pa.schema(
     [
         pa.field("path", pa.string(), nullable=False),
@@ -30,6 +22,7 @@ _SCHEMA = pa.schema(
         pa.field("modified", pa.int64(), nullable=False),
         pa.field("rows", pa.int64(), nullable=False),
         pa.field("bad_rows", pa.int64(), nullable=False),
+        pa.field("skipped_rows", pa.int64()),
         pa.field("days", pa.string(), nullable=False),
         pa.field("schema_id", pa.int32(), nullable=False),
         pa.field("batch_id", pa.string(), nullable=False),
@@ -50,6 +43,7 @@ class TakenFile:
     file: SourceFile
     rows: int
     bad_rows: int
+    skipped_rows: int
     days: str
     schema_id: int
     batch_id: str
@@ -73,25 +67,23 @@ class Ledger:
     """
 
     def __init__(self, table: Table, root: str) -> None:
-        self.location = table.properties.get(LEDGER)
-        self._io: FileIO = table.io
-        self._folder = f"{root}/{'/'.join(table.name())}/{table.metadata.table_uuid}"
+        self._log = SegmentLog(table, LEDGER, root, _SCHEMA)
         self._identities: set[tuple[SourceFile, int]] | None = None
-        self._segments: list[tuple[str, pa.Table]] = []
-        if self.location is not None:
-            newest = self._read(self.location)
-            older = json.loads((newest.schema.metadata or {}).get(_OLDER, b"[]"))
-            self._segments = [*((location, self._read(location)) for location in older), (self.location, newest)]
 
     @property
+    def location(self) -> str | None:
+        """The newest segment; None where nothing was taken yet."""
+        return self._log.location
+
+    @cached_property
     def entries(self) -> pa.Table:
-        """Every taken file: path, size, modified, rows, bad_rows, days, schema_id, batch_id, taken_at."""
-        return pa.concat_tables([segment.replace_schema_metadata() for _, segment in self._segments] or [_SCHEMA.empty_table()])
+        """Every taken file: path, size, modified, rows, bad_rows, skipped_rows, days, schema_id, batch_id, taken_at."""
+        return pa.Table.from_batches(self._log.batches(), _SCHEMA)
 
     @property
     def locations(self) -> list[str]:
         """The files the ledger consists of; maintenance must keep them."""
-        return [location for location, _ in self._segments]
+        return self._log.locations
 
     def select(self, listed: Sequence[SourceFile]) -> Selection:
         """Tells which listed files are new. Time plays no part: a file that shows up late is new."""
@@ -120,6 +112,7 @@ class Ledger:
                 "modified": taken.file.modified,
                 "rows": taken.rows,
                 "bad_rows": taken.bad_rows,
+                "skipped_rows": taken.skipped_rows,
                 "days": taken.days,
                 "schema_id": taken.schema_id,
                 "batch_id": taken.batch_id,
@@ -127,15 +120,4 @@ class Ledger:
             }
             for taken in files
         ]
-        segment, older = pa.Table.from_pylist(rows, _SCHEMA), list(self._segments)
-        while older and older[-1][1].num_rows <= 2 * segment.num_rows:
-            segment = pa.concat_tables([older.pop()[1].replace_schema_metadata(), segment])
-        location = f"{self._folder}/{uuid.uuid4()}.parquet"
-        metadata = {_OLDER: json.dumps([name for name, _ in older]).encode()}
-        with self._io.new_output(location).create() as stream:
-            pq.write_table(segment.replace_schema_metadata(metadata), stream, compression="zstd")
-        return location
-
-    def _read(self, location: str) -> pa.Table:
-        with self._io.new_input(location).open() as stream:
-            return pq.read_table(stream)
+        return self._log.extend([pa.RecordBatch.from_pylist(rows, _SCHEMA)], len(rows))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -68,11 +68,14 @@ def lint_templates(directory: Path, variables: Collection[str] = ()) -> LintResu
         if isinstance(data.get("namespace"), str) and isinstance(data.get("name"), str):
             declared.append((f"{data['namespace']}.{data['name']}", path, document))
     tables = {table for table, _, _ in declared}
-    for path, document in documents.items():
-        template, problems = _read_template(path, document, variables, tables)
-        result.problems += problems
-        if template is not None:
-            result.templates.append(template)
+    readings = [_Reading(path, document, variables, tables) for path, document in documents.items()]
+    others = {reading.template.table_name: reading.template for reading in readings if reading.template and not reading.has_error}
+    for reading in [reading for reading in readings if not reading.has_error]:
+        reading.judge_among(others)
+    for reading in readings:
+        result.problems += reading.sorted_problems()
+        if reading.template is not None and not reading.has_error:
+            result.templates.append(reading.template)
     result.problems.sort(key=lambda problem: problem.file)
     result.problems += _unread_files(directory)
     result.problems += _tables_that_collide(declared)
@@ -104,39 +107,61 @@ def _children(data: Any) -> dict[Any, Any]:
     return _as_mapping(data)
 
 
-def _read_template(
-    path: Path, document: Document, variables: Collection[str], tables: Collection[str]
-) -> tuple[TableTemplate | None, list[Problem]]:
-    """The template if the file has no error, and every finding in it."""
-    problems = [
-        Problem(str(path), found.line, found.column, dotted(found.path), found.rule, "error", found.message, found.remedy)
-        for found in document.findings
-    ]
-    data = _as_mapping(document.data)
-    if not data:
-        if not problems:
-            what = "the file is not a mapping of keys to values." if document.data else "the file is empty."
-            problems.append(Problem(str(path), 1, 1, "", "empty-file", "error", what, "Start with `name:`, `namespace:`, `columns:`."))
-        return None, problems
-    validation = _Validation(data)
-    reported = {key for _, key, _, _ in validation.findings}
-    for rule_id, key, message, remedy in validation.findings:
-        line, column = document.position(key)
-        problems.append(Problem(str(path), line, column, dotted(key), rule_id, "error", message, remedy))
-    template = validation.template
-    if template is not None:
-        template.__pydantic_private__ = {"_path": path}
-        context = Context(_column_names(data), variables, tables)
-        for rule in Rule.all:
-            for found in rule().check(template, context):
-                key = validation.original(found.path)
-                if key in reported:  # the rule judged a stand-in for it
-                    continue
-                line, column = document.position(key)
-                problems.append(Problem(str(path), line, column, dotted(key), rule.id, rule.severity, found.message, found.remedy))
-    problems.sort(key=lambda found: (found.line, found.column, found.rule))
-    usable = not any(found.severity == "error" for found in problems)
-    return (template if usable else None), problems
+class _Reading:
+    """One file, as far as it could be read.
+
+    Attributes:
+        template: None where nothing useful is left.
+    """
+
+    def __init__(self, path: Path, document: Document, variables: Collection[str], tables: Collection[str]) -> None:
+        self._path, self._document = path, document
+        self._problems = [
+            Problem(str(path), found.line, found.column, dotted(found.path), found.rule, "error", found.message, found.remedy)
+            for found in document.findings
+        ]
+        self.template: TableTemplate | None = None
+        data = _as_mapping(document.data)
+        if not data:
+            if not self._problems:
+                what = "the file is not a mapping of keys to values." if document.data else "the file is empty."
+                remedy = "Start with `name:`, `namespace:`, `columns:`."
+                self._problems.append(Problem(str(path), 1, 1, "", "empty-file", "error", what, remedy))
+            return
+        self._validation = _Validation(data)
+        for rule_id, key, message, remedy in self._validation.findings:
+            self._report(rule_id, "error", key, message, remedy)
+        self.template = self._validation.template
+        if self.template is not None:
+            self.template.__pydantic_private__ = {"_path": path}
+            self._context = Context(_column_names(data), variables, tables)
+            self._judge([rule for rule in Rule.all if not rule.sees_others])
+
+    @property
+    def has_error(self) -> bool:
+        return any(found.severity == "error" for found in self._problems)
+
+    def judge_among(self, others: Mapping[str, TableTemplate]) -> None:
+        """Applies the rules that see other templates, too."""
+        self._context = replace(self._context, templates=others)
+        self._judge([rule for rule in Rule.all if rule.sees_others])
+
+    def sorted_problems(self) -> list[Problem]:
+        """Every finding, from the top of the file."""
+        return sorted(self._problems, key=lambda found: (found.line, found.column, found.rule))
+
+    def _judge(self, rules: Iterable[type[Rule]]) -> None:
+        assert self.template is not None
+        reported = {key for _, key, _, _ in self._validation.findings}
+        for rule in rules:
+            for found in rule().check(self.template, self._context):
+                key = self._validation.original(found.path)
+                if key not in reported:  # else the rule judged a stand-in for it
+                    self._report(rule.id, rule.severity, key, found.message, found.remedy)
+
+    def _report(self, rule: str, severity: Literal["error", "warning"], key: KeyPath, message: str, remedy: str) -> None:
+        line, column = self._document.position(key)
+        self._problems.append(Problem(str(self._path), line, column, dotted(key), rule, severity, message, remedy))
 
 
 def _column_names(data: Mapping[str, Any]) -> list[str]:

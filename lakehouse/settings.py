@@ -15,7 +15,7 @@ from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validato
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
-from lakehouse.template import VARIABLE
+from lakehouse.pipelines import VARIABLE
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 Backend = Literal["local", "aws-glue", "aws-nessie", "gcp"]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BeforeValidator, Field, PrivateAttr
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.partitioning import PartitionField as IcebergPartitionField
 from pyiceberg.schema import Schema
@@ -18,17 +18,24 @@ from pyiceberg.table.sorting import SortField as IcebergSortField
 from pyiceberg.transforms import IdentityTransform, Transform, parse_transform
 from pyiceberg.types import IcebergType, NestedField, PrimitiveType
 
+from lakehouse.days import event_time
+from lakehouse.pipelines import (
+    DURATION_PATTERN,
+    EventStreamPipeline,
+    FeatureTablePipeline,
+    Model,
+    Pipeline,
+    ScdType2Pipeline,
+    Source,
+    text_pattern,
+)
 from lakehouse.types import arrow_schema_of, assign_ids, parse_type
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
-# At most as many digits as fit a timedelta, and Iceberg's 32-bit parameters.
-DURATION_PATTERN = r"^[1-9][0-9]{0,5}(m|h|d|w)$"
 TRANSFORM_PATTERN = r"^(identity|year|month|day|hour|(bucket|truncate)\[[1-9][0-9]{0,8}\])$"
 QUARANTINE_SUFFIX = "__quarantine"
 METRICS_PREFIX = "write.metadata.metrics.column."
 TIME_TRANSFORMS = ("year", "month", "day", "hour")
-# A variable in a path, filled in where the pipeline runs.
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def _scalar_text(value: Any) -> Any:
@@ -43,19 +50,10 @@ def _scalar_text(value: Any) -> Any:
 ScalarText = Annotated[str, BeforeValidator(_scalar_text, json_schema_input_type=str | int | float | bool)]
 
 
-def _pattern(pattern: str) -> dict[str, Any]:
-    """For the editor only: lint says the same in words of its own (rules/)."""
-    return {"pattern": pattern}
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class Column(_Model):
+class Column(Model):
     """One column of a table."""
 
-    name: str = Field(description="Matches [a-z][a-z0-9_]*, unique in the table.", json_schema_extra=_pattern(NAME_PATTERN))
+    name: str = Field(description="Matches [a-z][a-z0-9_]*, unique in the table.", json_schema_extra=text_pattern(NAME_PATTERN))
     type: str = Field(
         description="boolean, int, long, float, double, decimal(P,S), date, time, timestamp, timestamptz, string, uuid, binary, "
         "fixed[N], list<T>, map<K, V> or struct<a: T, b: T>, nested at will.",
@@ -82,14 +80,14 @@ class Column(_Model):
         return self.pii or self.access_level == "restricted"
 
 
-class PartitionField(_Model):
+class PartitionField(Model):
     """One field of the partition spec."""
 
     column: str = Field(description="The source column.")
     transform: str = Field(
         default="identity",
         description="identity, year, month, day, hour, bucket[N] or truncate[N].",
-        json_schema_extra=_pattern(TRANSFORM_PATTERN),
+        json_schema_extra=text_pattern(TRANSFORM_PATTERN),
     )
 
     @property
@@ -105,7 +103,7 @@ class PartitionField(_Model):
         return self.column + suffix
 
 
-class SortField(_Model):
+class SortField(Model):
     """One field of the sort order."""
 
     column: str = Field(description="A column of a primitive type.")
@@ -119,91 +117,28 @@ class SortField(_Model):
         return self.direction == "asc" if self.null_order is None else self.null_order == "nulls_first"
 
 
-class CsvOptions(_Model):
-    """How a CSV file is laid out."""
-
-    delimiter: str = Field(default=",", description="One character.")
-    column_names: list[str] | None = Field(default=None, description="Names of the fields, for files without a header line.")
-    skip_rows: int = Field(default=0, ge=0, description="Lines to skip at the start of each file.")
-    null_values: list[str] = Field(default=[""], description="Unquoted texts that mean null.")
-
-
-class Source(_Model):
-    """Where source files come from."""
-
-    path: str = Field(description="A folder or file: local, s3://… or gs://…; ${VARIABLE} is filled in at run time.")
-    format: Literal["parquet", "csv", "json", "jsonl"] = Field(description="json is one array of objects; jsonl one object a line.")
-    csv_options: CsvOptions | None = Field(default=None, description="For the format csv only.")
-
-
-class _Pipeline(_Model):
-    cron: str | None = Field(default=None, description="When the pipeline runs, five fields, UTC. Without it: by hand.")
-
-
-class EventStreamPipeline(_Pipeline):
-    """Appends each source file's rows exactly once."""
-
-    pattern: Literal["event_stream"] = Field(description="Append.")
-    source: Source = Field(description="The files whose rows are appended.")
-    on_bad_rows: Literal["fail", "quarantine"] = Field(
-        default="fail", description="quarantine puts rows that do not fit into <name>__quarantine with the reason."
-    )
-
-
-class ScdType2Pipeline(_Pipeline):
-    """Not acted on yet: keeps every version of a business key, with its validity."""
-
-    pattern: Literal["scd_type2"] = Field(description="Not acted on yet: merge.")
-    source: Source = Field(description="The files with the change records.")
-    key: list[str] = Field(min_length=1, description="The business key.")
-    effective_at: str = Field(description="The column that says from when a change record holds.")
-    operation: str | None = Field(default=None, description="The column that says insert, update or delete.")
-    on_bad_rows: Literal["fail", "quarantine"] = Field(
-        default="fail", description="quarantine puts rows that do not fit into <name>__quarantine with the reason."
-    )
-
-
-class FeaturePartitions(_Model):
-    """The daily partitions of a feature table."""
-
-    start: str = Field(description="The first day, quoted: YYYY-MM-DD.", json_schema_extra=_pattern(r"^\d{4}-\d{2}-\d{2}$"))
-
-
-class FeatureTablePipeline(_Pipeline):
-    """Not acted on yet: recomputes a daily partition by SQL."""
-
-    pattern: Literal["feature_table"] = Field(description="Not acted on yet: recompute a partition.")
-    sql: str = Field(description="A SQL file beside the template.")
-    inputs: list[str] = Field(min_length=1, description="Tables the SQL reads, as name or namespace.name.")
-    partitions: FeaturePartitions = Field(description="Which daily partitions there are.")
-    lookback: str = Field(default="1d", description="How far back late data is recomputed.", json_schema_extra=_pattern(DURATION_PATTERN))
-
-
-Pipeline = Annotated[EventStreamPipeline | ScdType2Pipeline | FeatureTablePipeline, Field(discriminator="pattern")]
-
-
-class Checks(_Model):
+class Checks(Model):
     """Not acted on yet: quality checks."""
 
     generated: bool = Field(default=True, description="Checks derived from the template: required, identifier, schema, freshness.")
     blocking: list[str] = Field(default=[], description="Checks whose failure keeps downstream tables from running.")
 
 
-class Maintenance(_Model):
+class Maintenance(Model):
     """Not acted on yet: how the table is kept healthy."""
 
     compact: bool = Field(default=True, description="Whether small files are rewritten into large ones.")
     keep_snapshots: str = Field(
-        default="7d", description="How long snapshots can be read and rolled back to.", json_schema_extra=_pattern(DURATION_PATTERN)
+        default="7d", description="How long snapshots can be read and rolled back to.", json_schema_extra=text_pattern(DURATION_PATTERN)
     )
     keep_at_least: int = Field(default=20, ge=1, description="Snapshots that stay, however old.")
 
 
-class TableTemplate(_Model):
+class TableTemplate(Model):
     """One Apache Iceberg table: its schema, layout, permissions and pipeline."""
 
-    name: str = Field(description="Matches [a-z][a-z0-9_]* and the file's name.", json_schema_extra=_pattern(NAME_PATTERN))
-    namespace: str = Field(description="The database the table is in.", json_schema_extra=_pattern(NAME_PATTERN))
+    name: str = Field(description="Matches [a-z][a-z0-9_]* and the file's name.", json_schema_extra=text_pattern(NAME_PATTERN))
+    namespace: str = Field(description="The database the table is in.", json_schema_extra=text_pattern(NAME_PATTERN))
     description: str = Field(default="", description="What a row is, in one line; becomes the table's comment.")
     owner: str = Field(default="", description="A team's name or an e-mail address.")
     tags: dict[str, ScalarText] = Field(default={}, description="For Dagster and the clouds: letters, digits, `_`, `.` and `-`.")
@@ -218,7 +153,9 @@ class TableTemplate(_Model):
         default="direct", description="Not acted on yet: audited, which lint refuses, would write, check, then publish."
     )
     freshness: str | None = Field(
-        default=None, description="Not acted on yet: the oldest that the newest data may be.", json_schema_extra=_pattern(DURATION_PATTERN)
+        default=None,
+        description="Not acted on yet: the oldest that the newest data may be.",
+        json_schema_extra=text_pattern(DURATION_PATTERN),
     )
     checks: Checks = Field(default=Checks(), description="Not acted on yet: which quality checks there are, and which stop what follows.")
     maintenance: Maintenance = Field(default=Maintenance(), description="Not acted on yet: compaction, and how long snapshots stay.")
@@ -243,6 +180,26 @@ class TableTemplate(_Model):
         return self.pipeline if isinstance(self.pipeline, EventStreamPipeline) else None
 
     @property
+    def scd_type2(self) -> ScdType2Pipeline | None:
+        """The pipeline, if it is an scd_type2 one."""
+        return self.pipeline if isinstance(self.pipeline, ScdType2Pipeline) else None
+
+    @property
+    def feature_table(self) -> FeatureTablePipeline | None:
+        """The pipeline, if it is a feature_table one."""
+        return self.pipeline if isinstance(self.pipeline, FeatureTablePipeline) else None
+
+    def named(self, name: str, tables: Collection[str]) -> list[str]:
+        """Which of some tables a pipeline's input may mean: the one of this table's namespace, else each of that name."""
+        own = f"{self.namespace}.{name}"
+        return [own] if own in tables else [table for table in tables if name in (table, table.split(".")[-1])]
+
+    def input_templates(self, templates: Mapping[str, TableTemplate]) -> tuple[TableTemplate, ...]:
+        """The templates, of those by table name, of a feature table's inputs. Lint has seen to it that each is one."""
+        inputs = self.feature_table.inputs if self.feature_table else []
+        return tuple(templates[table] for table in dict.fromkeys(table for name in inputs for table in self.named(name, templates)))
+
+    @property
     def hidden_columns(self) -> frozenset[str]:
         """Columns whose values must stay out of logs, metadata and paths: pii or restricted."""
         return frozenset(column.name for column in self.columns if column.hidden)
@@ -262,6 +219,12 @@ class TableTemplate(_Model):
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema of the table's rows, every field with its Iceberg field id."""
         return arrow_schema_of(self.iceberg_schema)
+
+    @property
+    def event_time(self) -> Column | None:
+        """The column that says when a row's event was; of a feature table, its day."""
+        found = event_time(self.iceberg_schema, self.iceberg_partition_spec(self.iceberg_schema))
+        return None if found is None else next(column for column in self.columns if column.name == found.name)
 
     def iceberg_partition_spec(self, schema: Schema) -> PartitionSpec:
         """The partition spec in terms of the field ids of ``schema``."""

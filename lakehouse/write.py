@@ -12,7 +12,7 @@ import math
 import tempfile
 import threading
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -21,21 +21,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
-from pyiceberg.io.pyarrow import (
-    MetricModeTypes,
-    compute_statistics_plan,
-    data_file_statistics_from_parquet_metadata,
-    parquet_path_to_id_mapping,
-)
-from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
-from pyiceberg.partitioning import PartitionFieldValue, PartitionKey, partition_record_value
+from pyiceberg.manifest import DataFile
+from pyiceberg.partitioning import PartitionFieldValue, PartitionKey, PartitionSpec, partition_record_value
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table, TableProperties
 from pyiceberg.table.sorting import NullOrder, SortDirection
 from pyiceberg.typedef import Record
-from pyiceberg.utils.properties import property_as_int
 
-from lakehouse.template import METRICS_PREFIX
+from lakehouse.data_file import DataFileEncoder, storage
 from lakehouse.types import arrow_schema_of
 
 _ENCODERS = 2
@@ -48,6 +41,13 @@ class _PartitionKey(PartitionKey):
     @cached_property
     def partition(self) -> Record:
         return Record(*(partition_record_value(value.field, value.value, self.schema) for value in self.field_values))
+
+    @classmethod
+    def of(cls, partition: Record, spec: PartitionSpec, schema: Schema) -> _PartitionKey:
+        """The key of a partition whose values are a data file's already."""
+        key = cls([], spec, schema)
+        key.__dict__["partition"] = partition
+        return key
 
 
 class _Collection:
@@ -110,8 +110,7 @@ class DataFileWriter:
         # A third of the memory is for collections, a third for each encoder: a file's rows, and copies of some of them.
         self._collect_limit = memory // 3
         self._file_limit = memory // (2 * _ENCODERS)
-        metrics = {f"{METRICS_PREFIX}{name}": "none" for name in table.schema().column_names if name.split(".")[0] in hidden}
-        self._properties = {**table.properties, **metrics}
+        self._encoder = DataFileEncoder(table, hidden)
         self._collections: dict[tuple[Any, ...], _Collection] = {}
         self._transforms = [
             (
@@ -123,7 +122,7 @@ class DataFileWriter:
         ]
         self._encoders = ThreadPoolExecutor(_ENCODERS, thread_name_prefix="encoder")
         self._slots = threading.Semaphore(_ENCODERS)
-        self._futures: list[Future[DataFile]] = []
+        self._futures: list[Future[DataFile | None]] = []
         self._locations: list[str] = []
         self._spill = tempfile.TemporaryDirectory(prefix="lakehouse-spill-")
         self._counter = itertools.count()
@@ -164,12 +163,26 @@ class DataFileWriter:
                 self._encode(self._collections.pop(key))
         self._keep_within_memory()
 
+    def rewrite(self, file: DataFile, batches: Iterator[pa.RecordBatch]) -> None:
+        """Takes in rows of one of the table's data files, in their order there; they become a file of their own.
+
+        Where that file is of another partition spec or sort order, they go the way of all rows. ``batches`` is read in
+        another thread.
+        """
+        layout = (self._metadata.default_spec_id, self._metadata.default_sort_order_id or None)
+        if (file.spec_id, file.sort_order_id or None) != layout:
+            for batch in batches:
+                self.write(batch)
+            return
+        key = _PartitionKey.of(file.partition, self._table.spec(), self._schema) if self._transforms else None
+        self._submit(self._rewrite_file, key, file.partition, batches)
+
     def finish(self) -> list[DataFile]:
         """Writes what still waits and returns every file. Raises what an encoder raised."""
         for collection in self._collections.values():
             self._encode(collection)
         self._collections = {}
-        files = [future.result() for future in self._futures]
+        files = [file for future in self._futures if (file := future.result()) is not None]
         self._finished = True
         return files
 
@@ -196,7 +209,7 @@ class DataFileWriter:
             yield (), batch
             return
         values = [transform(batch.column(name)) for _, name, transform in self._transforms]
-        encoded = [_storage(column).dictionary_encode("encode") for column in values]
+        encoded = [storage(column).dictionary_encode("encode") for column in values]
         if all(len(column.dictionary) == 1 for column in encoded):
             yield tuple(_key(column.dictionary[0]) for column in encoded), batch
             return
@@ -220,62 +233,43 @@ class DataFileWriter:
         return _PartitionKey(fields, self._table.spec(), self._schema)
 
     def _encode(self, collection: _Collection) -> None:
+        self._submit(self._encode_file, collection.key, collection)
+
+    def _submit(self, write: Callable[..., DataFile | None], key: _PartitionKey | None, *arguments: Any) -> None:
+        """Has one of the encoders write a file."""
         self._slots.acquire()
-        location = self._table.location_provider().new_data_location(
-            f"{next(self._counter):05d}-{self._write_id}.parquet", collection.key
-        )  # fmt: skip
+        location = self._table.location_provider().new_data_location(f"{next(self._counter):05d}-{self._write_id}.parquet", key)
         self._locations.append(location)
-        self._futures.append(self._encoders.submit(self._encode_file, collection, location))
+
+        def run() -> DataFile | None:
+            try:
+                return write(*arguments, location)
+            finally:
+                self._slots.release()
+
+        self._futures.append(self._encoders.submit(run))
         for future in self._futures:
             if future.done():
                 future.result()  # raises here, not only at the end, when an encoder failed
 
     def _encode_file(self, collection: _Collection, location: str) -> DataFile:
-        try:
-            return self._write_file(collection.take(), collection.key, location)
-        finally:
-            self._slots.release()
+        return self._write_file(collection.take(), collection.key, location)
+
+    def _rewrite_file(self, partition: Record, batches: Iterator[pa.RecordBatch], location: str) -> DataFile | None:
+        rows = (pa.Table.from_batches([batch]) for batch in batches if batch.num_rows)
+        if (first := next(rows, None)) is None:
+            return None
+        return self._encoder.encode(itertools.chain([first], rows), first, location, partition)
 
     def _write_file(self, rows: pa.Table, key: _PartitionKey | None, location: str) -> DataFile:
-        properties = self._properties
-        paths = parquet_path_to_id_mapping(self._schema)
-        plan = compute_statistics_plan(self._schema, properties)
-        group = int(properties.get(TableProperties.PARQUET_ROW_GROUP_LIMIT, TableProperties.PARQUET_ROW_GROUP_LIMIT_DEFAULT))
-        row_count, byte_count = rows.num_rows, rows.nbytes
-        dictionaries = [path for path in paths if _repeats(rows, path.split(".")[0])]
-        order = self._order(rows)
-        group = min(group, max(1, row_count * self._file_limit // (8 * max(1, byte_count))))
-        output = self._table.io.new_output(location)
-        with (
-            output.create(overwrite=True) as stream,
-            pq.ParquetWriter(
-                stream,
-                self._arrow_schema,
-                store_decimal_as_integer=True,
-                use_dictionary=dictionaries,
-                # A hidden column's bounds stay out of the file's footer too.
-                write_statistics=[path for path, id_ in paths.items() if plan[id_].mode.type != MetricModeTypes.NONE],
-                **_parquet_options(properties),
-            ) as writer,
-        ):
-            for start in range(0, row_count, group):
-                part = rows.slice(start, group) if order is None else _take(rows, order.slice(start, group))
-                writer.write_table(part.cast(self._arrow_schema), row_group_size=group)
-        size = len(output)
-        self._arrow_bytes, self._file_bytes = self._arrow_bytes + byte_count, self._file_bytes + size
-        statistics = data_file_statistics_from_parquet_metadata(writer.writer.metadata, plan, paths)
-        return DataFile.from_args(
-            content=DataFileContent.DATA,
-            file_path=location,
-            file_format=FileFormat.PARQUET,
-            partition=key.partition if key else Record(),
-            file_size_in_bytes=size,
-            sort_order_id=self._metadata.default_sort_order_id or None,
-            spec_id=self._metadata.default_spec_id,
-            equality_ids=None,
-            key_metadata=None,
-            **statistics.to_serialized_dict(),
+        order, row_count, byte_count = self._order(rows), rows.num_rows, rows.nbytes
+        group = min(self._encoder.row_group_rows, max(1, row_count * self._file_limit // (8 * max(1, byte_count))))
+        parts = (
+            rows.slice(start, group) if order is None else _take(rows, order.slice(start, group)) for start in range(0, row_count, group)
         )
+        file = self._encoder.encode(parts, rows, location, key.partition if key else Record())
+        self._arrow_bytes, self._file_bytes = self._arrow_bytes + byte_count, self._file_bytes + file.file_size_in_bytes
+        return file
 
     def _order(self, rows: pa.Table) -> pa.UInt64Array | None:
         """The indices that sort the rows by the table's sort order; None where they are sorted already, or have no order.
@@ -285,7 +279,7 @@ class DataFileWriter:
         """
         columns: list[tuple[pa.ChunkedArray, str]] = []
         for field in self._table.sort_order().fields:
-            column = _storage(rows.column(self._schema.find_field(field.source_id).name))
+            column = storage(rows.column(self._schema.find_field(field.source_id).name))
             direction = "ascending" if field.direction == SortDirection.ASC else "descending"
             if column.null_count:
                 columns.append((column.is_null(), "descending" if field.null_order == NullOrder.NULLS_FIRST else "ascending"))
@@ -319,9 +313,9 @@ def arrow_schema(table: Table) -> pa.Schema:
     return arrow_schema_of(table.schema())
 
 
-def write_files(table: Table, batches: Iterable[pa.RecordBatch], memory: int) -> list[DataFile]:
+def write_files(table: Table, batches: Iterable[pa.RecordBatch], memory: int, hidden: Collection[str] = ()) -> list[DataFile]:
     """Writes ``batches``, which have the table's Arrow schema, as data files that no snapshot names yet."""
-    with DataFileWriter(table, memory) as writer:
+    with DataFileWriter(table, memory, hidden) as writer:
         for batch in batches:
             writer.write(batch)
         return writer.finish()
@@ -334,32 +328,3 @@ def delete_files(table: Table, locations: Iterable[str]) -> None:
             table.io.delete(location)
         except OSError:
             continue
-
-
-def _repeats(rows: pa.Table, column: str) -> bool:
-    """Whether a column's values repeat enough for a dictionary to be worth its making."""
-    sample = rows.column(column).slice(0, _DICTIONARY_SAMPLE)
-    if pa.types.is_nested(sample.type) or len(sample) < _DICTIONARY_SAMPLE:
-        return True
-    return pc.count_distinct(_storage(sample)).as_py() <= len(sample) * 3 // 4
-
-
-def _storage(values: Any) -> Any:
-    """An array without its extension type, for which Arrow has few functions: a uuid as its bytes."""
-    return values.cast(values.type.storage_type) if isinstance(values.type, pa.BaseExtensionType) else values
-
-
-def _parquet_options(properties: dict[str, str]) -> dict[str, Any]:
-    """The Parquet writer's options from the table's ``write.parquet.*`` properties, with Iceberg's defaults."""
-    codec = properties.get(TableProperties.PARQUET_COMPRESSION, TableProperties.PARQUET_COMPRESSION_DEFAULT)
-
-    def number(name: str, default: int | None) -> int | None:
-        return property_as_int(properties, name, default)
-
-    return {
-        "compression": "none" if codec == "uncompressed" else codec,
-        "compression_level": number(TableProperties.PARQUET_COMPRESSION_LEVEL, TableProperties.PARQUET_COMPRESSION_LEVEL_DEFAULT),
-        "data_page_size": number(TableProperties.PARQUET_PAGE_SIZE_BYTES, TableProperties.PARQUET_PAGE_SIZE_BYTES_DEFAULT),
-        "dictionary_pagesize_limit": number(TableProperties.PARQUET_DICT_SIZE_BYTES, TableProperties.PARQUET_DICT_SIZE_BYTES_DEFAULT),
-        "write_batch_size": number(TableProperties.PARQUET_PAGE_ROW_LIMIT, TableProperties.PARQUET_PAGE_ROW_LIMIT_DEFAULT),
-    }

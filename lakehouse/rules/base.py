@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from lakehouse.template import NAME_PATTERN, Column, Source, TableTemplate
+from lakehouse.pipelines import Source
+from lakehouse.template import NAME_PATTERN, Column, TableTemplate
 from lakehouse.types import TypeStringError
 
 Path = tuple[str | int, ...]
@@ -31,22 +32,30 @@ class Context:
         column_names: every column name in the file, also of columns that are wrong otherwise.
         variables: the names that ``${NAME}`` may stand for.
         tables: every table that a template of the folder describes, as ``namespace.name``.
+        templates: for a rule that ``sees_others``, the templates in which no other rule found an error, by table name.
     """
 
     column_names: Collection[str]
     variables: Collection[str]
     tables: Collection[str]
+    templates: Mapping[str, TableTemplate] = field(default_factory=dict[str, TableTemplate])
 
 
 class Rule:
-    """One thing that a template must, or should, observe."""
+    """One thing that a template must, or should, observe.
+
+    Attributes:
+        sees_others: it judges a template by others as well, once these and it are without other errors.
+    """
 
     id: ClassVar[str]
     severity: ClassVar[Literal["error", "warning"]] = "error"
+    sees_others: ClassVar[bool] = False
     all: ClassVar[list[type[Rule]]] = []
 
-    def __init_subclass__(cls) -> None:
-        Rule.all.append(cls)
+    def __init_subclass__(cls, abstract: bool = False) -> None:
+        if not abstract:
+            Rule.all.append(cls)
 
     def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
         """Yields what violates the rule."""
@@ -82,7 +91,6 @@ def references(template: TableTemplate) -> Iterator[tuple[Path, str]]:
     if pipeline is not None and pipeline.pattern == "scd_type2":
         for index, name in enumerate(pipeline.key):
             yield ("pipeline", "key", index), name
-        yield ("pipeline", "effective_at"), pipeline.effective_at
 
 
 def source_of(template: TableTemplate) -> tuple[Path, Source] | None:

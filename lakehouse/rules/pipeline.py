@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 
 from cronsim import CronSim, CronSimError
 
+from lakehouse.pipelines import DURATION_PATTERN, VARIABLE
 from lakehouse.rules.base import Context, Path, Rule, Violation, source_of
-from lakehouse.template import DURATION_PATTERN, VARIABLE, TableTemplate
+from lakehouse.template import TableTemplate
 
 # cronsim takes the last weekday (5L) and the last working day (LW); Dagster's schedules do not.
 _UNKNOWN_TO_DAGSTER = re.compile(r"\bLW\b|[0-7]L\b", re.IGNORECASE)
@@ -27,7 +28,7 @@ class Duration(Rule):
         ]
         pipeline = template.pipeline
         if pipeline is not None and pipeline.pattern == "feature_table":
-            durations.append((("pipeline", "lookback"), pipeline.lookback))
+            durations += [(("pipeline", "lookback"), pipeline.lookback), (("pipeline", "window"), pipeline.window)]
         for path, text in durations:
             if text is not None and not re.fullmatch(DURATION_PATTERN, text):
                 yield Violation(path, f"`{text}` is not a duration.", "Write a number and a unit: 90m, 24h, 7d or 2w.")
@@ -51,60 +52,6 @@ class Cron(Rule):
         except (CronSimError, StopIteration) as error:
             remedy = 'Write minute, hour, day, month, weekday, e.g. "0 * * * *" for every hour.'
             yield Violation(("pipeline", "cron"), f"`{cron}` is not a schedule: {error or 'it never comes'}.", remedy)
-
-
-class FeaturePartitionStart(Rule):
-    """Daily partitions start on a day."""
-
-    id = "partition-start"
-
-    def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
-        if template.pipeline is None or template.pipeline.pattern != "feature_table":
-            return
-        start = template.pipeline.partitions.start
-        try:
-            if date.fromisoformat(start).isoformat() != start:
-                raise ValueError
-        except ValueError:
-            yield Violation(("pipeline", "partitions", "start"), f"`{start}` is not a day.", 'Write it as "YYYY-MM-DD", quoted.')
-
-
-class FeatureSql(Rule):
-    """A feature table's SQL file stands beside its template."""
-
-    id = "feature-sql"
-
-    def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
-        if template.pipeline is None or template.pipeline.pattern != "feature_table":
-            return
-        folder = template.path.parent
-        sql = folder / template.pipeline.sql
-        try:
-            found = folder.resolve() in sql.resolve().parents and sql.is_file()
-        except (OSError, ValueError):  # no file can have such a name: too long, or with a NUL in it
-            found = False
-        if not found:
-            yield Violation(("pipeline", "sql"), f"there is no file `{template.pipeline.sql}` beside the template.", "Add it.")
-
-
-class FeatureInputs(Rule):
-    """A feature table is computed from other tables that templates describe."""
-
-    id = "feature-inputs"
-
-    def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
-        if template.pipeline is None or template.pipeline.pattern != "feature_table":
-            return
-        for index, name in enumerate(template.pipeline.inputs):
-            path = ("pipeline", "inputs", index)
-            own = f"{template.namespace}.{name}"
-            found = [own] if own in context.tables else [table for table in context.tables if name in (table, table.split(".")[-1])]
-            if template.table_name in found:
-                yield Violation(path, "it is the table itself.", "Name the tables that the SQL reads.")
-            elif not found:
-                yield Violation(path, f"no template describes `{name}`.", f"Tables: {', '.join(sorted(context.tables))}.")
-            elif len(found) > 1:
-                yield Violation(path, f"`{name}` may be {' or '.join(sorted(found))}.", "Write namespace.name.")
 
 
 class TwoSources(Rule):

@@ -26,6 +26,21 @@ TEMPLATES = {
         partition_spec: [{column: day, transform: identity}]
     """,
 }
+FEATURES = """
+    name: features
+    namespace: shop
+    columns:
+      - {name: day, type: date, required: true}
+      - {name: events, type: long}
+    partition_spec: [{column: day, transform: identity}]
+    pipeline:
+      pattern: feature_table
+      sql: features.sql
+      inputs: [lakehouse.event_stream]
+      window: 2d
+      partitions: {start: "2024-01-01"}
+"""
+FEATURES_SQL = "select $day as day, count(*) as events from lakehouse.event_stream"
 # What a team adds: an asset of its own, through the project's IO manager.
 DAILY_MODULE = """
     import os
@@ -136,3 +151,20 @@ def test_partitions_and_ranges_of_an_asset_of_ones_own(applied: Deployment) -> N
     rows, snapshots = applied.show("shop.daily")
     expected = {"2024-01-01": "range", "2024-01-02": "one", "2024-01-03": "range"}
     assert ({row["day"]: row["batch"] for row in rows}, len(rows), snapshots) == (expected, 3, 2)
+
+
+def test_features_of_a_day_and_of_a_range(deployment: Deployment) -> None:
+    """A YAML with a pipeline and a SQL file is enough."""
+    (deployment.folder / "templates" / "features.yaml").write_text(textwrap.dedent(FEATURES))
+    (deployment.folder / "templates" / "features.sql").write_text(FEATURES_SQL)
+    assert deployment.run("lakehouse.cli", "apply").returncode == 0
+    for day in (1, 2, 3):
+        deployment.land(f"{day}.jsonl", day)
+    deployment.materialize(*CODE_LOCATION, "--select", "lakehouse/event_stream")
+    deployment.materialize(*CODE_LOCATION, "--select", "shop/features", "--partition-range", "2024-01-01...2024-01-04")
+    deployment.land("late.jsonl", 3)
+    deployment.materialize(*CODE_LOCATION, "--select", "lakehouse/event_stream")
+    deployment.materialize(*CODE_LOCATION, "--select", "shop/features", "--partition", "2024-01-03")
+    rows, snapshots = deployment.show("shop.features")
+    expected = {"2024-01-01": 1, "2024-01-02": 2, "2024-01-03": 3, "2024-01-04": 1}
+    assert ({row["day"]: row["events"] for row in rows}, len(rows), snapshots) == (expected, 4, 2)

@@ -35,12 +35,23 @@ def test_demo_loads_what_is_new_and_nothing_twice(tmp_path: Path) -> None:
     first = run(tmp_path, "python", "examples/demo/run.py", "--data", str(tmp_path))
     assert "0 + 29,997 = 29,997 rows" in first
     assert "29,997 + 30,496 = 60,493 rows" in first
+    # 2,000 users and 60 changes; then 60 changes, 4 that come back, 4 that came late. Repeats and deletions open no version.
+    assert "0 + 2,060 = 2,060 rows" in first
+    assert "2,060 + 68 = 2,128 rows" in first
+    assert "@example.com" not in first
     assert rows(tmp_path) == {
         "lakehouse.event_stream": 60_493,
         "lakehouse.event_stream__quarantine": 7,
-        "lakehouse.feature_table": 0,
-        "lakehouse.scd_type2": 0,
+        "lakehouse.feature_table": 4_000,
+        "lakehouse.scd_type2": 2_128,
     }
     second = run(tmp_path, "python", "examples/demo/run.py", "--data", str(tmp_path))
     assert "60,493 + 30,496 = 90,989 rows" in second
-    assert rows(tmp_path)["lakehouse.event_stream"] == 121_485
+    # The day before the new ones is computed again, for its late rows, and replaced.
+    assert "--partition-range 2024-01-02...2024-01-04" in second
+    assert rows(tmp_path) == {
+        "lakehouse.event_stream": 121_485,
+        "lakehouse.event_stream__quarantine": 15,
+        "lakehouse.feature_table": 8_000,
+        "lakehouse.scd_type2": 2_264,
+    }

@@ -13,7 +13,7 @@ from pyiceberg.table import Table
 
 from lakehouse.apply import Applied, apply
 from lakehouse.catalog import load_table, open_catalog
-from lakehouse.engines import AppendFiles, Engine, WriteResult, open_engine
+from lakehouse.engines import AppendFiles, Engine, MergeFiles, WriteResult, open_engine
 from lakehouse.lint import load_templates
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
@@ -57,6 +57,9 @@ class Lakehouse:
     def templates(self) -> list[TableTemplate]:
         return load_templates(self.settings.templates, self.settings.variables)
 
+    def template_of(self, table: str) -> TableTemplate:
+        return next(template for template in self.templates() if template.table_name == table)
+
     def apply(self) -> list[Applied]:
         applied = list(apply(self.settings, self.catalog, self.templates()))
         assert not [found for found in applied if found.action == "failed"], applied
@@ -70,7 +73,9 @@ class Lakehouse:
         return path
 
     def run(self, template: TableTemplate, run_id: str = "test") -> WriteResult:
-        """Runs the template's append of new source files."""
+        """Runs the template's pipeline on its new source files."""
+        if template.scd_type2 is not None:
+            return self.engine.merge_files(MergeFiles(template), run_id, self.messages.append)
         return self.engine.append_files(AppendFiles(template), run_id, self.messages.append)
 
     def table(self, name: str) -> Table:

@@ -21,7 +21,7 @@ from pyiceberg.types import LongType
 
 from lakehouse import commit
 from lakehouse.commit import Batch
-from lakehouse.engines import WriteResult, embedded
+from lakehouse.engines import WriteResult, rows
 from lakehouse.errors import CatalogError, CommitConflictError, CommitUnknownError, LakehouseError
 from lakehouse.ledger import Ledger
 from lakehouse.template import TableTemplate
@@ -336,7 +336,7 @@ def test_rows_deleted_meanwhile_from_a_replaced_file_are_a_conflict(lakehouse: L
 @pytest.mark.usefixtures("template")
 def test_a_rewrite_that_fails_leaves_no_file(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     append(lakehouse, range(4))
-    monkeypatch.setattr(embedded, "rows_of", lambda *_: (_ for _ in ()).throw(OSError("disk")))
+    monkeypatch.setattr(rows, "rows_of", lambda *_: (_ for _ in ()).throw(OSError("disk")))
     with pytest.raises(OSError, match="disk"):
         lakehouse.engine.replace("lake.t", [pa.RecordBatch.from_pydict({"id": [2, 2]})], EqualTo("id", 2), Batch("r"))
     assert on_disk(lakehouse) == referenced(lakehouse)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from lakehouse.conform import Conformer, Rows
-from lakehouse.engines import source_files
+from lakehouse.engines import source_files, targets
 from lakehouse.errors import LakehouseError, SourceError
 from lakehouse.formats import FileReader
 from lakehouse.inspect import list_tables
@@ -276,7 +276,7 @@ class Died(BaseException):
 
 def run_until_the_main_commit(lakehouse: Lakehouse, template: TableTemplate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run that dies after the quarantine's commit."""
-    commit = source_files.commit_append
+    commit = targets.commit_append
 
     def dying(table: Any, *args: Any, **kwargs: Any) -> Any:
         if table.name()[-1] == "events":
@@ -284,7 +284,7 @@ def run_until_the_main_commit(lakehouse: Lakehouse, template: TableTemplate, mon
         return commit(table, *args, **kwargs)
 
     with monkeypatch.context() as patched, pytest.raises(Died):
-        patched.setattr(source_files, "commit_append", dying)
+        patched.setattr(targets, "commit_append", dying)
         lakehouse.run(template)
 
 

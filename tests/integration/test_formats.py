@@ -27,8 +27,8 @@ from lakehouse import formats, json_reader
 from lakehouse.conform import BadRow
 from lakehouse.errors import SourceError
 from lakehouse.formats import FileReader
+from lakehouse.pipelines import CsvOptions, Source
 from lakehouse.sources import SourceFolder
-from lakehouse.template import CsvOptions, Source
 from lakehouse.types import arrow_type, parse_type
 
 if TYPE_CHECKING:

@@ -210,6 +210,7 @@ def test_an_event_stream_takes_new_files_and_says_what_it_did(lakehouse: Lakehou
         "data_files_written": 3,
         "source_files_taken": 2,
         "bad_rows": 1,
+        "skipped_rows": 0,
         "table_files": 3,
         "snapshot_id": str(snapshot.snapshot_id),
         "days": "2024-01-01..2024-01-02,2024-01-05",

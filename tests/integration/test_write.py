@@ -25,10 +25,12 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
 from lakehouse import write
-from lakehouse.commit import Batch, _field_ids
+from lakehouse.commit import Batch
 from lakehouse.conform import Conformer, Rows
-from lakehouse.engines import WriteResult, embedded
+from lakehouse.engines import WriteResult
+from lakehouse.engines import rows as engine_rows
 from lakehouse.errors import BadRowsError, CommitConflictError, TableMismatchError
+from lakehouse.read import _field_ids
 from lakehouse.write import DataFileWriter, arrow_schema
 
 if TYPE_CHECKING:
@@ -521,7 +523,7 @@ def test_an_iterator_is_read_once_and_lazily(lakehouse: Lakehouse) -> None:
 
 def test_a_table_in_one_batch_is_made_to_fit_in_parts(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     make(lakehouse, "id: int\nitems: list<int>")
-    monkeypatch.setattr(embedded, "_SLICE", 4096)
+    monkeypatch.setattr(engine_rows, "_SLICE", 4096)
     rows: dict[str, Any] = {"id": pa.array(range(5000), pa.int64()), "items": pa.array([[n] for n in range(5000)], pa.list_(pa.int64()))}
     sizes: list[int] = []
     conform = Conformer.conform

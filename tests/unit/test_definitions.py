@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dagster import AssetsDefinition, Definitions, ScheduleDefinition
+from dagster import AssetsDefinition, BackfillPolicy, Definitions, ScheduleDefinition, TimeWindowPartitionMapping
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
@@ -18,7 +18,13 @@ from lakehouse.settings import PROJECT_ROOT, LakehouseSettings
 
 Define = Callable[..., Definitions]
 
-COLUMNS = ["id, type: long", "day, type: date", "valid_from, type: timestamptz", "valid_to, type: timestamptz", "is_current, type: boolean"]
+COLUMNS = [
+    "id, type: long",
+    "day, type: date, required: true",
+    "valid_from, type: timestamptz",
+    "valid_to, type: timestamptz",
+    "is_current, type: boolean",
+]
 SOURCE = "source: {path: landing/, format: jsonl}"
 
 
@@ -55,7 +61,9 @@ def describe(defs: Definitions) -> dict[str, Any]:
                 "cron": schedule.cron_schedule,
                 "time_zone": schedule.execution_timezone,
                 "status": schedule.default_status.value,
-                "targets": sorted(key.to_user_string() for key in schedule.job.selection.resolve(graph)),
+                "targets": sorted(key.to_user_string() for key in schedule.job.selection.resolve(graph))
+                if schedule.has_anonymous_job
+                else [schedule.description],
             }
             for schedule in schedules_of(defs)
         },
@@ -102,17 +110,17 @@ def test_asset_graph_of_the_checked_in_templates(snapshot: SnapshotAssertion, mo
         (f"pipeline: {{pattern: event_stream, {SOURCE}}}", True),
         (SOURCE, True),  # the short form
         ("", False),
-        (f"pipeline: {{pattern: scd_type2, {SOURCE}, key: [id], effective_at: valid_from}}", False),
+        (f"pipeline: {{pattern: scd_type2, {SOURCE}, key: [id], effective_at: valid_from}}", True),
         (
             'pipeline: {pattern: feature_table, sql: other.sql, inputs: [other], partitions: {start: "2024-01-01"}}\n'
             "partition_spec: [{column: day, transform: identity}]",
-            False,
+            True,
         ),
     ],
     ids=["event_stream", "short-form", "no-pipeline", "scd_type2", "feature_table"],
 )
 def test_a_template_becomes_an_asset_by_its_pattern_alone(define: Define, tmp_path: Path, text: str, becomes_asset: bool) -> None:
-    (tmp_path / "other.sql").write_text("select 1")
+    (tmp_path / "other.sql").write_text("select cast($day as date) as day")
     assets = assets_of(define(one=text, other=""))
     assert set(assets) == ({"shop/one"} if becomes_asset else set())
 
@@ -174,3 +182,36 @@ def test_schedules_wait_where_the_setting_says_so(define: Define, monkeypatch: p
 
 def test_without_a_cron_there_is_no_schedule(define: Define) -> None:
     assert schedules_of(define(one=SOURCE)) == []
+
+
+DAILY = "partition_spec: [{column: day, transform: identity}]\npipeline: {pattern: feature_table, sql: day.sql"
+
+
+def test_daily_partitions_of_features(define: Define, tmp_path: Path) -> None:
+    (tmp_path / "day.sql").write_text("select $day as day")
+    assets = assets_of(
+        define(
+            source=SOURCE,
+            one=f'{DAILY}, inputs: [source], partitions: {{start: "2024-01-30", end: "2024-02-02"}}}}',
+            two=f'{DAILY}, inputs: [one, source], partitions: {{start: "2024-01-30"}}, window: 3d}}',
+        )
+    )
+    one, two = (assets[f"shop/{name}"] for name in ("one", "two"))
+    assert one.partitions_def is not None
+    assert one.partitions_def.get_partition_keys() == ["2024-01-30", "2024-01-31", "2024-02-01", "2024-02-02"]
+    assert one.backfill_policy == BackfillPolicy.single_run()
+    assert one.get_asset_spec().metadata["partition_expr"] == "day"
+    mapping = {dep.asset_key.path[-1]: dep.partition_mapping for dep in two.get_asset_spec().deps}
+    assert mapping == {"source": None, "one": TimeWindowPartitionMapping(start_offset=-2, allow_nonexistent_upstream_partitions=True)}
+
+
+def test_schedules_of_features_stand_beside_the_others_of_their_time(define: Define, tmp_path: Path) -> None:
+    (tmp_path / "day.sql").write_text("select $day as day")
+    cron, features = CRONS[0], f'{DAILY}, inputs: [events], partitions: {{start: "2024-01-30"}}, cron: "{CRONS[0]}"}}'
+    schedules = describe(define(events=scheduled(cron), one=features, two=features, by_hand=features.replace(f', cron: "{cron}"', "")))[
+        "schedules"
+    ]
+    assert {name: found["targets"] for name, found in schedules.items()} == {
+        "cron_every_by_5_every_every_every_every": ["shop/events"],
+        "features_cron_every_by_5_every_every_every_every": ["Computes the days that are due of shop.one, shop.two."],
+    }

@@ -33,10 +33,7 @@ columns:
   - {name: day, type: date}
 """  # what a test adds starts on line 12
 EVENTS = "pipeline:\n  pattern: event_stream\n  source: {path: /landing, format: jsonl}\n"
-FEATURES = 'pipeline:\n  pattern: feature_table\n  inputs: [a]\n  partitions: {start: "2024-01-01"}\n'
 SOURCE = "source:\n  path: /landing\n  format: csv\n"
-SCD = EVENTS.replace("event_stream", "scd_type2")
-KEY = "  effective_at: day\n  key: "
 ERROR, WARNING = "error", "warning"
 
 
@@ -118,19 +115,6 @@ ADDED: list[tuple[str, str, int, str, str]] = [
       for path in ("$LANDING/x", "a$", "${1}/x", "${}/x", "${LANDING")),
     *((EVENTS + f'  cron: "{cron}"', "cron", 15, "pipeline.cron", "weekday")
       for cron in ("hourly", "@daily", "* * * *", "60 * * * *", "0 0 31 2 *", "* * * * * *", "", "0 0 * * 5L", "0 0 LW * *", "² * * * *")),
-    (FEATURES, "missing-key", 12, "pipeline.sql", "`sql` is missing"),
-    *((FEATURES + f"  sql: {sql}", "feature-sql", 16, "pipeline.sql", "beside the template")
-      for sql in ("missing.sql", "../outside.sql", "/etc/hosts", "folder.sql", '"\\0"', "x" * 5000)),
-    (FEATURES + "  sql: here.sql\n  lookback: 3", "wrong-value", 17, "pipeline.lookback", "Quote it"),
-    (FEATURES + "  sql: here.sql\n  lookback: 3 days", "duration", 17, "pipeline.lookback", "24h"),
-    (FEATURES.replace("01-01", "13-01") + "  sql: here.sql", "partition-start", 15, "pipeline.partitions.start", "YYYY-MM-DD"),
-    (FEATURES.replace("2024-01-01", "20240101") + "  sql: here.sql", "partition-start", 15, "pipeline.partitions.start", "YYYY-MM-DD"),
-    (FEATURES.replace("[a]", "[]") + "  sql: here.sql", "wrong-value", 14, "pipeline.inputs", "at least 1"),
-    *((FEATURES.replace("[a]", f"[a, {name}]") + "  sql: here.sql", "feature-inputs", 14, "pipeline.inputs[1]", says)
-      for name, says in (("b", "no template describes `b`"), ("other.a", "Tables: lakehouse.a, lakehouse.trips"),
-                         ("trips", "table itself"), ("lakehouse.trips", "table itself"))),
-    (SCD + KEY + "[id]", "unknown-column", 16, "pipeline.key[0]", "`id`"),
-    (SCD + KEY.replace("day", "at") + "[day]", "unknown-column", 15, "pipeline.effective_at", "`at`"),
     *((f"partition_spec: [{{column: {column}, transform: '{transform}'}}]", "partition-transform", 12, "partition_spec[0].transform", says)
       for column, transform, says in (
         ("day", "hour", "does not take `day`, a date"),
@@ -148,9 +132,8 @@ ADDED: list[tuple[str, str, int, str, str]] = [
 
 @pytest.mark.parametrize(("added", "rule", "line", "key", "says"), ADDED)
 def test_bad_input_is_reported_at_its_key(lint: Lint, tmp_path: Path, added: str, rule: str, line: int, key: str, says: str) -> None:
-    (tmp_path / "folder.sql").mkdir()
     other = TABLE.replace("name: trips", "name: a")
-    result = lint({"trips.yaml": TABLE + added, "here.sql": "select 1", "a.yaml": other})
+    result = lint({"trips.yaml": TABLE + added, "a.yaml": other})
     errors = [found for found in _found(result) if found[0] == ERROR]
     assert errors[0] == (ERROR, rule, line, key)
     assert {found[3] for found in errors} <= {key, key.replace(".path", ".pth")}
@@ -304,21 +287,6 @@ def test_every_error_of_every_file_is_reported_at_once(lint: Lint, tmp_path: Pat
 def test_items_keep_their_index_in_the_file_where_others_are_wrong(lint: Lint) -> None:
     bad = TABLE.replace("type: timestamptz", "typo: x").replace("{name: rider,", "{nam: rider,").replace("type: date", "type: dat")
     assert ("error", "column-type", 11, "columns[6].type") in _found(lint({"trips.yaml": bad}))
-
-
-def test_an_input_is_found_in_the_tables_own_namespace_first(lint: Lint, tmp_path: Path) -> None:
-    features = TABLE.replace("trips", "features").replace("namespace: lakehouse", "namespace: ml") + FEATURES + "  sql: here.sql\n"
-    for folder, namespace in (("one", "ml"), ("two", "other")):
-        (tmp_path / folder).mkdir()
-        # The file's name does not matter to the rule.
-        files = {"a.yaml": TABLE.replace("trips", "a"), "b.yaml": TABLE.replace("trips", "a").replace("lakehouse", namespace)}
-        for name, text in {**files, "features.yaml": features, "here.sql": "select 1"}.items():
-            (tmp_path / folder / name).write_text(text)
-    found = [
-        [problem.message for problem in lint_templates(tmp_path / folder).problems if problem.rule == "feature-inputs"]
-        for folder in ("one", "two")
-    ]
-    assert found == [[], ["`a` may be lakehouse.a or other.a."]]
 
 
 def test_two_files_for_one_table(lint: Lint) -> None:

@@ -10,10 +10,12 @@ import json
 import sys
 import tarfile
 import zipfile
+from datetime import date
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import duckdb
 import pyarrow.csv
 import pytest
 
@@ -38,6 +40,8 @@ FLIGHT = {
     "dest": "MIA",
     "air_time": 150,
     "distance": 1089,
+    "minute": 0,
+    "time_hour": "2013-01-01T14:00:00Z",
 }
 CANCELLED: dict[str, Any] = dict.fromkeys(("dep_time", "dep_delay", "arr_time", "arr_delay", "air_time", "tailnum"), "NA")
 NEVER_ARRIVED: dict[str, Any] = dict.fromkeys(("arr_time", "arr_delay", "air_time"), "NA")
@@ -80,6 +84,10 @@ def _events(folder: Path, *changes: dict[str, Any]) -> list[dict[str, str]]:
 
 def _times(folder: Path, **change: Any) -> dict[str, str]:
     return {event["event_type"]: event["event_time"] for event in _events(folder, change)}
+
+
+def _totals(folder: Path, *changes: dict[str, Any]) -> Any:
+    return prepare.Source(_sdist(folder, *changes)).totals()
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -153,30 +161,41 @@ def test_one_flight_number_from_two_airports_on_one_day(tmp_path: Path) -> None:
 def test_a_landing_file_holds_the_scheduled_month(tmp_path: Path) -> None:
     sdist = _sdist(tmp_path, {"day": 31, "sched_dep_time": 2100, "dep_time": 2105}, {"month": 2})
     assert prepare.main(["--sdist", str(sdist), "--landing", str(tmp_path), "--month", "1"]) == 0
-    (file,) = (tmp_path / "flight_events").iterdir()
-    assert file.name == "2013-01.csv.gz"
-    assert [row["event_time"] for row in _rows(file)] == ["2013-02-01T02:05:00Z", "2013-02-01T17:10:00Z"]
+    events, aircraft = prepare.landing_paths(tmp_path, 1)
+    assert sorted(path for path in tmp_path.rglob("*.csv.gz")) == [aircraft, events]
+    assert events.name == aircraft.name == "2013-01.csv.gz"
+    assert [row["event_time"] for row in _rows(events)] == ["2013-02-01T02:05:00Z", "2013-02-01T17:10:00Z"]
+    assert [row["scheduled_departure"] for row in _rows(aircraft)] == ["2013-02-01T02:00:00Z"]
+
+
+def test_every_flight_is_a_change_record_of_its_aircraft_in_the_sources_order(tmp_path: Path) -> None:
+    prepare.write_landing(prepare.Source(_sdist(tmp_path, {"sched_dep_time": 1000}, CANCELLED, {"carrier": "DL"})), tmp_path, [1])
+    assert [tuple(row.values()) for row in _rows(prepare.landing_paths(tmp_path, 1)[1])] == [
+        ("N1", "UA", "2013-01-01T15:00:00Z"),
+        ("", "UA", "2013-01-01T14:00:00Z"),
+        ("N1", "DL", "2013-01-01T14:00:00Z"),
+    ]
 
 
 def test_the_whole_year_is_twelve_files(tmp_path: Path) -> None:
     assert prepare.main(["--sdist", str(_sdist(tmp_path, {})), "--landing", str(tmp_path), "--all"]) == 0
-    assert sorted(file.name for file in (tmp_path / "flight_events").iterdir()) == [f"2013-{month:02}.csv.gz" for month in range(1, 13)]
+    for folder in ("flight_events", "aircraft"):
+        assert sorted(file.name for file in (tmp_path / folder).iterdir()) == [f"2013-{month:02}.csv.gz" for month in range(1, 13)]
 
 
 def test_a_second_run_gives_the_same_bytes_and_touches_nothing(tmp_path: Path) -> None:
     source = prepare.Source(_sdist(tmp_path, {}, CANCELLED))
-    file, other = (tmp_path / name / "flight_events" / "2013-01.csv.gz" for name in ("one", "two"))
-    prepare.write_landing(source, tmp_path / "one", [1])
-    before = file.stat()
-    prepare.write_landing(source, tmp_path / "one", [1])
-    prepare.write_landing(source, tmp_path / "two", [1])
-    assert (file.stat().st_mtime_ns, file.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
-    assert file.read_bytes() == other.read_bytes()
+    for name in ("one", "one", "two"):
+        before = [(file.stat().st_mtime_ns, file.stat().st_ino) for file in prepare.landing_paths(tmp_path / "one", 1) if file.exists()]
+        prepare.write_landing(source, tmp_path / name, [1])
+    one, two = (prepare.landing_paths(tmp_path / name, 1) for name in ("one", "two"))
+    assert [(file.stat().st_mtime_ns, file.stat().st_ino) for file in one] == before
+    assert [file.read_bytes() for file in one] == [file.read_bytes() for file in two]
 
 
 def test_a_half_written_file_is_never_visible(tmp_path: Path) -> None:
     file = tmp_path / "flight_events" / "2013-01.csv.gz"
-    with pytest.raises(RuntimeError, match="half way"), prepare.landing_file(file) as writer:
+    with pytest.raises(RuntimeError, match="half way"), prepare.landing_file(file, prepare.EVENT_HEADER) as writer:
         assert [path.name for path in file.parent.iterdir()] == ["_2013-01.csv.gz"]
         writer.writerow({"event_id": "one"})
         raise RuntimeError("half way")
@@ -185,18 +204,47 @@ def test_a_half_written_file_is_never_visible(tmp_path: Path) -> None:
 
 def test_a_failed_run_leaves_the_former_files(tmp_path: Path) -> None:
     prepare.write_landing(prepare.Source(_sdist(tmp_path, {})), tmp_path)
-    files = sorted((tmp_path / "flight_events").iterdir())
+    files = sorted(tmp_path.rglob("*.csv.gz"))
     before = [file.read_bytes() for file in files]
     with pytest.raises(prepare.PrepareError):
         prepare.write_landing(prepare.Source(_sdist(tmp_path, CANCELLED, {"month": 5, "dest": "XXX"})), tmp_path)
-    assert sorted((tmp_path / "flight_events").iterdir()) == files
+    assert sorted(tmp_path.rglob("*.csv.gz")) == files
     assert [file.read_bytes() for file in files] == before
 
 
 def test_the_totals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sdist = _sdist(tmp_path, {}, CANCELLED, NEVER_ARRIVED, {"month": 2})
     assert prepare.main(["--sdist", str(sdist), "--totals", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"flights": 4, "departures": 3, "arrivals": 2, "cancellations": 1, "events": 6}
+    assert json.loads(capsys.readouterr().out) == {
+        "flights": 4,
+        "departures": 3,
+        "arrivals": 2,
+        "cancellations": 1,
+        "events": 6,
+        "without_tail_number": 1,
+        "tail_numbers": 1,
+        "tail_numbers_of_several_carriers": 0,
+        "aircraft_versions": 1,
+        "feature_rows": 1,
+        "feature_departures": 3,
+    }
+
+
+def test_versions_are_counted_in_the_order_of_the_scheduled_departures(tmp_path: Path) -> None:
+    def hour(number: int, **change: Any) -> dict[str, Any]:
+        return {"time_hour": f"2013-01-01T{number}:00:00Z", **change}
+
+    totals = _totals(tmp_path, hour(16), hour(14), hour(15, carrier="DL"), hour(17, tailnum="N2"))
+    assert (totals.tail_numbers, totals.tail_numbers_of_several_carriers, totals.aircraft_versions) == (2, 1, 4)
+    # Of two rows of one instant the later holds.
+    totals = _totals(tmp_path, hour(14, carrier="DL"), hour(14), hour(15))
+    assert (totals.tail_numbers_of_several_carriers, totals.aircraft_versions) == (0, 1)
+
+
+def test_features_are_counted_by_the_utc_day_of_the_departure(tmp_path: Path) -> None:
+    evening = {"time_hour": "2013-12-31T23:00:00Z", "minute": 58, "dep_delay": 1}
+    totals = _totals(tmp_path, evening, {**evening, "dep_delay": 2}, {"origin": "EWR"}, {"origin": "EWR", **CANCELLED})
+    assert (totals.feature_rows, totals.feature_departures) == (2, 2)
 
 
 def test_a_file_that_is_no_such_sdist(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,11 +265,55 @@ def test_a_system_without_time_zones(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_files_fit_the_template(tmp_path: Path) -> None:
-    (template,) = load_templates(EXAMPLE / "table-templates", {"LAKEHOUSE_LANDING"})
+    templates = load_templates(EXAMPLE / "table-templates", {"LAKEHOUSE_LANDING"})
+    aircraft, _, events = templates
+    assert [template.name for template in templates] == ["aircraft", "airport_features", "flight_events"]
     prepare.write_landing(prepare.Source(_sdist(tmp_path, {}, CANCELLED)), tmp_path, [1])
-    schema = template.arrow_schema
+    schema = events.arrow_schema
     types = dict(zip(schema.names, schema.types, strict=True))
     options = pyarrow.csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
     table = pyarrow.csv.read_csv(tmp_path / "flight_events" / "2013-01.csv.gz", convert_options=options)
     assert table.column_names == schema.names
     assert all(table[field.name].null_count == 0 for field in schema if not field.nullable)
+    assert aircraft.scd_type2
+    assert ("tail_number", "carrier", aircraft.scd_type2.effective_at) == prepare.AIRCRAFT_HEADER
+
+
+def test_the_features_of_a_day() -> None:
+    """The SQL on two airports: one that was busy on the day, and one that stood still."""
+    (template,) = (found for found in load_templates(EXAMPLE / "table-templates", {"LAKEHOUSE_LANDING"}) if found.feature_table)
+    with duckdb.connect() as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("""
+            create table flight_events as
+            select origin, tail_number, event_type, cast(event_time as timestamptz) as event_time, delay_minutes from (values
+                ('EWR', 'N1', 'departure', '2013-01-06 23:59:00+00', 100), ('EWR', 'N1', 'arrival', '2013-01-07 02:00:00+00', 15),
+                ('EWR', 'N1', 'departure', '2013-01-07 00:00:00+00', 10), ('EWR', 'N2', 'departure', '2013-01-07 12:00:00+00', 20),
+                ('EWR', 'N2', 'arrival', '2013-01-07 14:00:00+00', 14), ('EWR', 'N3', 'arrival', '2013-01-07 15:00:00+00', null),
+                ('EWR', null, 'cancellation', '2013-01-07 13:00:00+00', null), ('LGA', 'N3', 'departure', '2013-01-05 12:00:00+00', -5)
+            ) as event (origin, tail_number, event_type, event_time, delay_minutes)""")
+        connection.execute(
+            "create table aircraft as from (values ('N1', 'UA'), ('N2', 'FL'), ('N2', 'DL')) as version (tail_number, carrier)"
+        )
+        sql = (template.path.parent / "airport_features.sql").read_text()
+        features = connection.execute(sql, {"day": date(2013, 1, 7)})
+        names = [column[0] for column in features.description]
+        ewr, lga = (dict(zip(names, row, strict=True)) for row in sorted(features.fetchall()))
+    assert names == template.arrow_schema.names
+    assert ewr == {
+        "origin": "EWR",
+        "feature_date": date(2013, 1, 7),
+        "departures": 2,
+        "cancellations": 1,
+        "departure_delay_mean": 15.0,
+        "departure_delay_p90": 19.0,
+        "departures_7d": 3,
+        "cancelled_share_7d": 0.25,
+        "departure_delay_mean_7d": pytest.approx(130 / 3),
+        "departure_delay_p90_7d": 84.0,
+        "late_arrival_share_7d": 0.5,
+        "aircraft": 2,
+        "aircraft_changed_carrier": 1,
+    }
+    assert (lga["departures"], lga["departure_delay_mean"], lga["aircraft"]) == (0, None, 0)
+    assert (lga["departures_7d"], lga["departure_delay_mean_7d"], lga["late_arrival_share_7d"]) == (1, -5.0, None)

@@ -13,7 +13,8 @@ from pyiceberg.transforms import parse_transform
 from pyiceberg.types import ListType, NestedField, StringType
 
 from lakehouse.lint import LintResult
-from lakehouse.template import EventStreamPipeline, TableTemplate
+from lakehouse.pipelines import EventStreamPipeline
+from lakehouse.template import TableTemplate
 
 
 def _table(**keys: Any) -> TableTemplate:

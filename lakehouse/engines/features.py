@@ -1,0 +1,142 @@
+"""Computing features: the SQL of a feature table runs in DuckDB, day by day, and its days are replaced in one commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+from pyiceberg.catalog import Catalog
+from pyiceberg.expressions import And, BooleanExpression, EqualTo, GreaterThanOrEqual, In, LessThanOrEqual, Reference
+from pyiceberg.expressions.literals import literal
+from pyiceberg.table import Table
+from pyiceberg.types import DateType
+
+from lakehouse.catalog import load_table
+from lakehouse.commit import INPUTS, Batch, find_batch
+from lakehouse.days import day_ranges, format_days
+from lakehouse.duck import connect, quoted
+from lakehouse.engines import ComputeDays, Progress, WriteResult
+from lakehouse.engines.inputs import Input, allow_only
+from lakehouse.engines.rows import fitting, replace_rows, result_of_snapshot
+from lakehouse.errors import FeatureSqlError, TableMismatchError
+from lakehouse.feature_sql import FeatureSql, Relations, create_short_names, explained
+from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
+
+_BATCH_ROWS = 122_880
+_PROGRESS_STEPS = 10
+
+
+def compute_days(settings: LakehouseSettings, catalog: Catalog, work: ComputeDays, batch: Batch, progress: Progress) -> WriteResult:
+    """Computes the features of some days, and replaces these days' rows in one commit.
+
+    Raises:
+        FeatureSqlError: the SQL fails; BadRowsError, TableMismatchError: what it gives does not fit. Nothing is written.
+    """
+    template = work.template
+    table = load_table(catalog, template.table_name)
+    if (snapshot := find_batch(table, batch.batch_id)) is not None:
+        return result_of_snapshot(table, snapshot)
+    column, days = _day_column(template, table), sorted(set(work.days))
+    if not days:
+        return WriteResult(template.table_name)
+    assert template.feature_table is not None
+    window = template.feature_table.window_days
+    inputs = [Input(found, load_table(catalog, found.table_name), window, days) for found in work.inputs]
+    batch = replace(
+        batch,
+        source=template.feature_table.sql,
+        days=format_days(days),
+        facts={**batch.facts, INPUTS: json.dumps({found.name: found.snapshot for found in inputs})},
+    )
+    open_columns = {found.name for found in template.columns if not found.hidden}
+    hidden = frozenset(table.schema().column_names) - open_columns
+    with connect(settings.write_memory // 2) as connection:
+        computation = _Computation(connection, template, inputs)
+
+        def rows() -> Iterator[pa.RecordBatch]:
+            for number, day in enumerate(days):
+                if len(days) > 1 and number * _PROGRESS_STEPS // len(days) > (number - 1) * _PROGRESS_STEPS // len(days):
+                    progress(f"{template.table_name}: computing {day}, day {number + 1:,} of {len(days):,}")
+                day_filter = EqualTo(term=Reference(column), value=literal(day.isoformat()))
+                yield from fitting(table, computation.rows(day), day_filter, f"the result of {computation.sql.name} for {day}")
+
+        result = replace_rows(settings, table, rows(), _days_filter(column, days), batch, settings.write_memory // 2, hidden)
+    return replace(result, days=batch.days)
+
+
+class _Computation:
+    """A feature table's SQL over its inputs."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, template: TableTemplate, inputs: Sequence[Input]) -> None:
+        self._connection, self._inputs = connection, inputs
+        self.sql = FeatureSql(template)
+        relations = Relations.of(template, {found.name: found.schema for found in inputs})
+        output = self.sql.bind(relations)
+        read = self.sql.columns_read(relations)
+        self._hidden = sorted({name for found in inputs for name in found.hidden & set(read[found.name])})
+        self._uuids = [name for name, type_ in output if isinstance(type_, pa.UuidType)]
+        allow_only(connection, [path for found in inputs for path in found.plan(read[found.name])])
+        self._relations: Relations | None = relations
+
+    def rows(self, day: date) -> Iterator[pa.RecordBatch]:
+        """What the SQL gives for one day. Days must come in their order."""
+        for found in self._inputs:
+            found.show(self._connection, day)
+        if self._relations is not None:
+            create_short_names(self._connection, self._relations)
+            self._relations = None
+        try:
+            with self._connection.execute(self._query, self.sql.values(day)).to_arrow_reader(_BATCH_ROWS) as reader:
+                for batch in reader:
+                    yield self._typed(batch)
+        except (duckdb.Error, pa.ArrowException, OSError) as error:  # the reader raises DuckDB's errors as its own
+            raise self._explained(error) from None
+
+    @property
+    def _query(self) -> str:
+        if not self._uuids:
+            return self.sql.text
+        # DuckDB hands uuids over as text; parsed one by one they would take longer than the query. No new line: errors name it.
+        bytes_ = ", ".join(f"unhex(replace(cast({quoted(name)} as varchar), '-', '')) as {quoted(name)}" for name in self._uuids)
+        return f"select * replace ({bytes_}) from ({self.sql.text}\n)"
+
+    def _typed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        for name in self._uuids:
+            index = batch.schema.get_field_index(name)
+            batch = batch.set_column(index, name, batch.column(index).cast(pa.binary(16)))
+        return batch
+
+    def _explained(self, error: Exception) -> FeatureSqlError:
+        found = explained(self.sql.name, error)
+        if "Out of Memory" in str(error):
+            remedy = "Give it more, by LAKEHOUSE_WRITE_MEMORY, of which it has half; or make `window` shorter."
+            return FeatureSqlError(found.file, found.line, "the query does not fit into its memory.", remedy)
+        if not self._hidden:
+            return found
+        kind = str(error).split(":", 1)[0]
+        problem = f"{kind}. DuckDB's message may show values of {', '.join(self._hidden)}, pii or restricted, and is left out."
+        return FeatureSqlError(found.file, found.line, problem, "Look at what this line computes; try_cast gives null where a cast fails.")
+
+
+def _day_column(template: TableTemplate, table: Table) -> str:
+    """The column that says the day, which the live table has, too."""
+    column = template.event_time
+    field = next((field for field in table.schema().fields if column is not None and field.name == column.name), None)
+    if field is None or not isinstance(field.field_type, DateType):
+        found = "no date column that says the day" if column is None else f"no date column {column.name}"
+        raise TableMismatchError(f"{template.table_name} has {found}, by which its partitions are replaced. See: lakehouse lint")
+    return field.name
+
+
+def _days_filter(column: str, days: Sequence[date]) -> BooleanExpression:
+    """The rows of these days: as a range, which any number of partitions is compared with fast, where they are one."""
+    reference = Reference(column)
+    if len(ranges := day_ranges(days)) > 1:
+        return In(term=reference, literals={literal(day.isoformat()) for day in days})
+    first, last = (literal(day.isoformat()) for day in ranges[0])
+    return And(GreaterThanOrEqual(term=reference, value=first), LessThanOrEqual(term=reference, value=last))

@@ -1,0 +1,267 @@
+"""The SCD2 merge: change records become versions with the time in which they held, whatever the order in which they come.
+
+What a table says of a key is a timeline: versions, and the deletes that end them. A record that changes nothing opens no
+version, but matters if another comes in between later, so its moment is kept in a log beside the table. Its content is
+not: the table says what held at that moment. To merge is to join the timelines of the keys that have new records with
+those records, to find anew what opens a version, and to rewrite the files that hold a version which is another now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.manifest import DataFile
+from pyiceberg.table import FileScanTask, Table
+
+from lakehouse import merge_sql
+from lakehouse.changes import ChangeRecords
+from lakehouse.conform import without_uuids
+from lakehouse.duck import connect, quoted
+from lakehouse.errors import MemoryLimitError
+from lakehouse.read import rows_of
+from lakehouse.segments import SegmentLog
+from lakehouse.write import DataFileWriter, arrow_schema, delete_files
+
+MOMENTS = "lakehouse.moments"
+_BATCH_ROWS = 131_072
+# A file is small if it has at most this many times the rows that are written anyway.
+_SMALL = 4
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What a merge comes to: written, not yet committed.
+
+    Attributes:
+        planned: the table's files on which it rests; they must still be the table's when it is committed.
+        removed, added: data files to take out and to put in.
+        segment: the new segment of the log of moments; None where the log stays as it is.
+        days: the UTC days from which on the table says something else.
+        opened: versions that are new; changed: those that end otherwise, hold something else, or are no more.
+    """
+
+    planned: list[FileScanTask]
+    removed: list[DataFile]
+    added: list[DataFile]
+    segment: str | None
+    days: set[date]
+    opened: int
+    changed: int
+
+
+class Merge:
+    """Merges change records into one state of a table. Use it as a context manager: ``write`` all, then ``finish``.
+
+    Args:
+        moments: the log of ``moments_log``.
+        memory: bytes to hold at most, in DuckDB and in the writer of files together.
+        hidden: columns without bounds in the metadata.
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        records: ChangeRecords,
+        moments: SegmentLog,
+        memory: int,
+        hidden: Collection[str],
+        progress: Callable[[str], None],
+    ) -> None:
+        self._table, self._records, self._moments = table, records, moments
+        self._memory, self._hidden, self._progress = memory // 2, hidden, progress
+        self._names = [*records.key, *records.attributes]
+        self._sql = merge_sql.MergeSql(records.key, records.attributes)
+        self._written = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Merge:
+        self._db = self._stack.enter_context(connect(self._memory))
+        schema = self._records.schema
+        moment = schema.field(self._records.effective_at).type
+        content = [(name, without_uuids(schema.field(name).type)) for name in self._names]
+        place = [("_file", pa.int64()), ("_position", pa.int64())]
+        self._create("changes", [*content, ("_at", moment), ("_delete", pa.bool_()), ("_order", pa.int64())])
+        self._create("found", [*content, ("_from", moment), ("_to", moment), ("_current", pa.bool_()), *place])
+        self._create("places", place)
+        self._create("moments", [*content[: len(self._records.key)], ("_at", moment)])
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.close()
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Takes change records in, in their order."""
+        derived = [batch.column(self._records.effective_at), self._records.deletes(batch), _numbers(self._written, batch.num_rows)]
+        self._written += batch.num_rows
+        self._insert("changes", [_rows([*map(batch.column, self._names), *derived], [*self._names, "_at", "_delete", "_order"])])
+
+    def finish(self) -> Merged:
+        """Finds what becomes of the versions, and writes the files that say it."""
+        self._execute(merge_sql.LATEST)
+        self._execute("drop table changes")
+        self._execute("create temp table keys as select distinct {key} from latest")
+        planned = list(self._table.scan().plan_files())
+        self._find_versions(planned)
+        self._insert("moments", self._known_moments(), "distinct incoming.*", "semi join keys using ({key})")
+        for statement in (merge_sql.OLD, merge_sql.RECORDS, merge_sql.TIMELINE, "drop table records", merge_sql.OUTCOME, merge_sql.REMOVED):
+            self._execute(statement)
+        opened, changed = self._number("from outcome where _file is null"), self._number("from removed")
+        self._progress(f"{self._number('from latest'):,} changes: {opened:,} versions are new, {changed:,} become others")
+        days = {day for (day,) in self._execute(merge_sql.DAYS).fetchall()}
+        segment = self._write_moments()
+        try:
+            removed, added = self._write_files(planned)
+        except BaseException:
+            delete_files(self._table, [segment] if segment else [])
+            raise
+        return Merged(planned, removed, added, segment, days, opened, changed)
+
+    def _find_versions(self, planned: list[FileScanTask]) -> None:
+        """Puts all versions of the keys into ``found``. First the keys alone are read, then the files that have any of them."""
+        places = (
+            _rows([*batch.columns, pa.repeat(index, batch.num_rows), positions], [*batch.schema.names, "_file", "_position"])
+            for index, task in enumerate(planned)
+            for batch, positions in _with_positions(rows_of(self._table, [task], self._records.key))
+        )
+        self._insert("places", places, "_file, _position", "semi join keys using ({key})")
+        for index, task in enumerate(planned):
+            wanted = self._positions("places", index)
+            self._insert("found", self._versions_at(index, task, wanted)) if len(wanted) else None
+
+    def _versions_at(self, index: int, task: FileScanTask, wanted: pa.Int64Array) -> Iterator[pa.RecordBatch]:
+        columns = [*self._names, "valid_from", "valid_to", "is_current"]
+        for batch, positions in _with_positions(rows_of(self._table, [task], columns)):
+            among = pc.is_in(positions, value_set=wanted)
+            found, where = batch.filter(among), positions.filter(among)
+            values = [*map(found.column, columns), pa.repeat(index, found.num_rows), where]
+            yield _rows(values, [*self._names, "_from", "_to", "_current", "_file", "_position"])
+
+    def _known_moments(self) -> Iterator[pa.RecordBatch]:
+        for batch in self._moments.batches():
+            yield _rows(batch.columns, [*self._records.key, "_at"])
+
+    def _write_moments(self) -> str | None:
+        """Adds to the log the moments of records that open no version, or none any more."""
+        if not (count := self._number(merge_sql.NEW_MOMENTS)):
+            return None
+        batches = self._execute("select {key}, _at " + merge_sql.NEW_MOMENTS).to_arrow_reader(_BATCH_ROWS)
+        return self._moments.extend((batch.rename_columns(self._moments.schema.names) for batch in batches), count)
+
+    def _write_files(self, planned: list[FileScanTask]) -> tuple[list[DataFile], list[DataFile]]:
+        """Writes the rows that stay of the files in which some do not, and those that are new."""
+        schema, new = arrow_schema(self._table), "from outcome where not _same"
+        touched = [(task, gone) for index, task in enumerate(planned) if len(gone := self._positions("removed", index))]
+        together = self._number(new)
+        with DataFileWriter(self._table, self._memory, self._hidden) as writer:
+            for task, gone in sorted(touched, key=lambda found: found[0].file.record_count):
+                batches = self._without(task, gone, schema)
+                # Small files and new rows become one file, so that there are few; a large file keeps its order, and
+                # need not be sorted again.
+                if task.file.record_count <= _SMALL * together:
+                    together += task.file.record_count
+                    for batch in batches:
+                        writer.write(batch)
+                else:
+                    writer.rewrite(task.file, batches)
+            for batch in self._execute(f"select {self._select_list()} {new}").to_arrow_reader(_BATCH_ROWS):
+                writer.write(batch.cast(_plain(schema)).cast(schema))
+            return [task.file for task, _ in touched], writer.finish()
+
+    def _without(self, task: FileScanTask, gone: pa.Int64Array, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows of a data file but for some."""
+        for batch, positions in _with_positions(rows_of(self._table, [task])):
+            stays = pc.invert(pc.is_in(positions, value_set=gone))
+            yield batch.filter(stays).cast(schema)
+
+    def _select_list(self) -> str:
+        """The table's columns, in terms of ``outcome``."""
+        derived = {"valid_from": "_from", "valid_to": "_to", "is_current": "_to is null", self._records.effective_at: "_from"}
+        names = arrow_schema(self._table).names
+        return ", ".join(f"{derived.get(name, quoted(name))} as {quoted(name)}" for name in names)
+
+    def _positions(self, table: str, index: int) -> pa.Int64Array:
+        """The rows of a data file that a table of places names."""
+        found = self._db.execute(f"select _position from {table} where _file = ? order by _position", [index]).to_arrow_table()
+        return found.column(0).combine_chunks()
+
+    def _create(self, name: str, columns: Sequence[tuple[str, pa.DataType]]) -> None:
+        self._db.register("incoming", pa.schema(columns).empty_table())
+        self._db.execute(f"create temp table {name} as from incoming")
+
+    def _insert(self, name: str, batches: Iterable[pa.RecordBatch], columns: str = "*", condition: str = "") -> None:
+        """Streams Arrow batches into a table."""
+        batches = iter(batches)
+        if (first := next(batches, None)) is None:
+            return
+        errors: list[BaseException] = []
+
+        def stream() -> Iterator[pa.RecordBatch]:
+            yield first
+            try:
+                yield from batches
+            except BaseException as error:  # DuckDB would tell of it in words of its own
+                errors.append(error)
+                raise
+
+        self._db.register("incoming", pa.RecordBatchReader.from_batches(first.schema, stream()))
+        try:
+            self._execute(f"insert into {name} select {columns} from incoming {condition}")
+        except Exception:
+            if errors:
+                raise errors[0] from None
+            raise
+
+    def _number(self, source: str) -> int:
+        [(number,)] = self._execute(f"select count(*) {source}").fetchall()
+        return int(number)
+
+    def _execute(self, statement: str) -> Any:
+        """Runs a statement of ``merge_sql``."""
+        try:
+            return self._db.execute(self._sql(statement))
+        except duckdb.OutOfMemoryException:
+            half = f"{self._memory / 2**20:.0f} MiB, half of LAKEHOUSE_WRITE_MEMORY"
+            raise MemoryLimitError(f"Merging into {'.'.join(self._table.name())} needs more than {half}. Raise it.") from None
+
+
+def moments_log(table: Table, records: ChangeRecords, folder: str) -> SegmentLog:
+    """The log of the moments at which a record opened no version. It names the key by field ids, which outlive a rename."""
+    fields = [(str(table.schema().find_field(name).field_id), records.schema.field(name).type) for name in records.key]
+    moment = ("moment", records.schema.field(records.effective_at).type)
+    return SegmentLog(table, MOMENTS, folder, _plain(pa.schema([*fields, moment])))
+
+
+def _with_positions(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, pa.Int64Array]]:
+    """Each batch of a file with its rows' numbers in it, from 0."""
+    start = 0
+    for batch in batches:
+        yield batch, _numbers(start, batch.num_rows)
+        start += batch.num_rows
+
+
+def _numbers(start: int, count: int) -> pa.Int64Array:
+    return pc.add(_from_zero(max(count, _BATCH_ROWS)).slice(0, count), start)
+
+
+@cache
+def _from_zero(count: int) -> pa.Int64Array:
+    return pa.array(range(count), pa.int64())
+
+
+def _rows(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
+    """A batch in types that DuckDB gives back as they are: it makes text of Arrow's uuids."""
+    batch = pa.RecordBatch.from_arrays(list(columns), list(names))
+    return batch.cast(_plain(batch.schema))
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([pa.field(field.name, without_uuids(field.type)) for field in schema])
