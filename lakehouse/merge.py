@@ -27,12 +27,14 @@ from lakehouse.changes import ChangeRecords
 from lakehouse.conform import without_uuids
 from lakehouse.duck import connect, quoted
 from lakehouse.errors import MemoryLimitError
-from lakehouse.read import rows_of
+from lakehouse.read import CachedRows, ahead
 from lakehouse.segments import SegmentLog
 from lakehouse.write import DataFileWriter, arrow_schema, delete_files
 
 MOMENTS = "lakehouse.moments"
 _BATCH_ROWS = 131_072
+# Of so many keys it costs less to look each row up in Arrow first than to join all rows.
+_FEW_KEYS = 50_000
 # A file is small if it has at most this many times the rows that are written anyway.
 _SMALL = 4
 
@@ -77,14 +79,15 @@ class Merge:
         progress: Callable[[str], None],
     ) -> None:
         self._table, self._records, self._moments = table, records, moments
-        self._memory, self._hidden, self._progress = memory // 2, hidden, progress
+        self._memory, self._hidden, self._progress = memory, hidden, progress
+        self._rows = CachedRows(table, memory // 8)
         self._names = [*records.key, *records.attributes]
         self._sql = merge_sql.MergeSql(records.key, records.attributes)
         self._written = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Merge:
-        self._db = self._stack.enter_context(connect(self._memory))
+        self._db = self._stack.enter_context(connect(self._memory * 3 // 8))
         schema = self._records.schema
         moment = schema.field(self._records.effective_at).type
         content = [(name, without_uuids(schema.field(name).type)) for name in self._names]
@@ -102,7 +105,7 @@ class Merge:
         """Takes change records in, in their order."""
         derived = [batch.column(self._records.effective_at), self._records.deletes(batch), _numbers(self._written, batch.num_rows)]
         self._written += batch.num_rows
-        self._insert("changes", [_rows([*map(batch.column, self._names), *derived], [*self._names, "_at", "_delete", "_order"])])
+        self._insert("changes", [_plain_rows([*map(batch.column, self._names), *derived], [*self._names, "_at", "_delete", "_order"])])
 
     def finish(self) -> Merged:
         """Finds what becomes of the versions, and writes the files that say it."""
@@ -127,27 +130,37 @@ class Merge:
 
     def _find_versions(self, planned: list[FileScanTask]) -> None:
         """Puts all versions of the keys into ``found``. First the keys alone are read, then the files that have any of them."""
-        places = (
-            _rows([*batch.columns, pa.repeat(index, batch.num_rows), positions], [*batch.schema.names, "_file", "_position"])
-            for index, task in enumerate(planned)
-            for batch, positions in _with_positions(rows_of(self._table, [task], self._records.key))
-        )
-        self._insert("places", places, "_file, _position", "semi join keys using ({key})")
+        self._insert("places", self._candidates(planned), "_file, _position", "semi join keys using ({key})")
         for index, task in enumerate(planned):
-            wanted = self._positions("places", index)
-            self._insert("found", self._versions_at(index, task, wanted)) if len(wanted) else None
+            if len(wanted := self._positions("places", index)):
+                self._insert("found", self._versions_at(index, task, wanted))
+
+    def _candidates(self, planned: list[FileScanTask]) -> Iterator[pa.RecordBatch]:
+        """The key and the place of each row; of few keys only where each column has one of the keys' values."""
+        key = self._records.key
+        values: dict[str, pa.Array] = {}
+        if self._number("from keys") <= _FEW_KEYS:
+            values = {name: self._db.execute(f"select distinct {quoted(name)} from keys").to_arrow_table().column(0) for name in key}
+        for index, task in enumerate(planned):
+            start = 0
+            for batch in self._rows.of(task, key):
+                rows = _plain_rows([*map(batch.column, key), _numbers(start, batch.num_rows)], [*key, "_position"])
+                start += batch.num_rows
+                for name, found in values.items():
+                    rows = rows.filter(pc.is_in(rows.column(name), value_set=found))
+                yield rows.append_column("_file", pa.repeat(index, rows.num_rows))
 
     def _versions_at(self, index: int, task: FileScanTask, wanted: pa.Int64Array) -> Iterator[pa.RecordBatch]:
         columns = [*self._names, "valid_from", "valid_to", "is_current"]
-        for batch, positions in _with_positions(rows_of(self._table, [task], columns)):
-            among = pc.is_in(positions, value_set=wanted)
-            found, where = batch.filter(among), positions.filter(among)
-            values = [*map(found.column, columns), pa.repeat(index, found.num_rows), where]
-            yield _rows(values, [*self._names, "_from", "_to", "_current", "_file", "_position"])
+        for batch, start, here in _at_positions(self._rows.of(task, columns), wanted):
+            if len(here):
+                found = batch.take(here)
+                values = [*map(found.column, columns), pa.repeat(index, len(here)), pc.add(here, start)]
+                yield _plain_rows(values, [*self._names, "_from", "_to", "_current", "_file", "_position"])
 
     def _known_moments(self) -> Iterator[pa.RecordBatch]:
         for batch in self._moments.batches():
-            yield _rows(batch.columns, [*self._records.key, "_at"])
+            yield _plain_rows(batch.columns, [*self._records.key, "_at"])
 
     def _write_moments(self) -> str | None:
         """Adds to the log the moments of records that open no version, or none any more."""
@@ -161,7 +174,7 @@ class Merge:
         schema, new = arrow_schema(self._table), "from outcome where not _same"
         touched = [(task, gone) for index, task in enumerate(planned) if len(gone := self._positions("removed", index))]
         together = self._number(new)
-        with DataFileWriter(self._table, self._memory, self._hidden) as writer:
+        with DataFileWriter(self._table, self._memory // 2, self._hidden) as writer:
             for task, gone in sorted(touched, key=lambda found: found[0].file.record_count):
                 batches = self._without(task, gone, schema)
                 # Small files and new rows become one file, so that there are few; a large file keeps its order, and
@@ -171,16 +184,16 @@ class Merge:
                     for batch in batches:
                         writer.write(batch)
                 else:
-                    writer.rewrite(task.file, batches)
+                    writer.rewrite(task.file, ahead(batches))
             for batch in self._execute(f"select {self._select_list()} {new}").to_arrow_reader(_BATCH_ROWS):
                 writer.write(batch.cast(_plain(schema)).cast(schema))
             return [task.file for task, _ in touched], writer.finish()
 
     def _without(self, task: FileScanTask, gone: pa.Int64Array, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows of a data file but for some."""
-        for batch, positions in _with_positions(rows_of(self._table, [task])):
-            stays = pc.invert(pc.is_in(positions, value_set=gone))
-            yield batch.filter(stays).cast(schema)
+        for batch, _, here in _at_positions(self._rows.of(task), gone):
+            stays = pc.invert(pc.is_in(_numbers(0, batch.num_rows), value_set=here))
+            yield (batch.filter(stays) if len(here) else batch).cast(schema)
 
     def _select_list(self) -> str:
         """The table's columns, in terms of ``outcome``."""
@@ -229,8 +242,8 @@ class Merge:
         try:
             return self._db.execute(self._sql(statement))
         except duckdb.OutOfMemoryException:
-            half = f"{self._memory / 2**20:.0f} MiB, half of LAKEHOUSE_WRITE_MEMORY"
-            raise MemoryLimitError(f"Merging into {'.'.join(self._table.name())} needs more than {half}. Raise it.") from None
+            part = f"{self._memory * 3 / 8 / 2**20:.0f} MiB, three eighths of LAKEHOUSE_WRITE_MEMORY"
+            raise MemoryLimitError(f"Merging into {'.'.join(self._table.name())} needs more than {part}. Raise it.") from None
 
 
 def moments_log(table: Table, records: ChangeRecords, folder: str) -> SegmentLog:
@@ -240,12 +253,13 @@ def moments_log(table: Table, records: ChangeRecords, folder: str) -> SegmentLog
     return SegmentLog(table, MOMENTS, folder, _plain(pa.schema([*fields, moment])))
 
 
-def _with_positions(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, pa.Int64Array]]:
-    """Each batch of a file with its rows' numbers in it, from 0."""
+def _at_positions(batches: Iterable[pa.RecordBatch], positions: pa.Int64Array) -> Iterator[tuple[pa.RecordBatch, int, pa.Int64Array]]:
+    """Each batch of a file, the number of its first row in it, and which of its rows are at the positions, which are sorted."""
     start = 0
     for batch in batches:
-        yield batch, _numbers(start, batch.num_rows)
-        start += batch.num_rows
+        count = pc.sum(pc.less(positions, start + batch.num_rows), min_count=0).as_py()
+        yield batch, start, pc.subtract(positions.slice(0, count), start)
+        positions, start = positions.slice(count), start + batch.num_rows
 
 
 def _numbers(start: int, count: int) -> pa.Int64Array:
@@ -257,7 +271,7 @@ def _from_zero(count: int) -> pa.Int64Array:
     return pa.array(range(count), pa.int64())
 
 
-def _rows(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
+def _plain_rows(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
     """A batch in types that DuckDB gives back as they are: it makes text of Arrow's uuids."""
     batch = pa.RecordBatch.from_arrays(list(columns), list(names))
     return batch.cast(_plain(batch.schema))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,51 @@ from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask, Table
 
 from lakehouse.write import arrow_schema
+
+_BATCH_ROWS = 131_072
+
+
+def ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, of which the next is made by another thread while one is worked on."""
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as reader:
+        upcoming = reader.submit(next, batches, None)
+        while (batch := upcoming.result()) is not None:
+            upcoming = reader.submit(next, batches, None)
+            yield batch
+
+
+class CachedRows:
+    """Rows of a table's files that are read several times: those of the first files stay in memory, and are decoded once.
+
+    Args:
+        memory: bytes of rows to keep.
+    """
+
+    # How many times its size in Parquet a file's rows may take; a larger factor only wastes a reading.
+    _EXPANSION = 4
+
+    def __init__(self, table: Table, memory: int) -> None:
+        self._table, self._room = table, memory
+        self._kept: dict[str, list[pa.RecordBatch]] = {}
+
+    def of(self, task: FileScanTask, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """See ``rows_of``."""
+        path = task.file.file_path
+        if path not in self._kept and task.file.file_size_in_bytes * self._EXPANSION <= self._room:
+            self._keep(task)
+        if path in self._kept:
+            yield from (batch if columns is None else batch.select(columns) for batch in self._kept[path])
+        else:
+            yield from rows_of(self._table, [task], columns)
+
+    def _keep(self, task: FileScanTask) -> None:
+        batches: list[pa.RecordBatch] = []
+        for batch in rows_of(self._table, [task]):
+            batches.append(batch)
+            self._room -= batch.nbytes
+            if self._room < 0:
+                return
+        self._kept[task.file.file_path] = batches
 
 
 def rows_of(table: Table, tasks: Iterable[FileScanTask], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -23,7 +69,7 @@ def rows_of(table: Table, tasks: Iterable[FileScanTask], columns: Sequence[str] 
         with table.io.new_input(task.file.file_path).open() as stream, pq.ParquetFile(stream) as file:
             if not task.delete_files and holds_schema(file.schema_arrow, schema):
                 # PyIceberg would hold the whole file, and give a null list of structs as an empty one.
-                yield from file.iter_batches(columns=names)
+                yield from ahead(file.iter_batches(_BATCH_ROWS, columns=names))
                 continue
         yield from scan.to_record_batches([task])
 

@@ -398,7 +398,7 @@ def test_memory_that_is_too_little_says_so(lakehouse: Lakehouse, monkeypatch: py
     monkeypatch.setattr(lakehouse, "settings", type(lakehouse.settings).load(LAKEHOUSE_WRITE_MEMORY="64MiB"))
     dice = random.Random(1)
     with pytest.raises(
-        MemoryLimitError, match=r"Merging into lake\.users needs more than 32 MiB, half of LAKEHOUSE_WRITE_MEMORY\. Raise it"
+        MemoryLimitError, match=r"Merging into lake\.users needs more than 24 MiB, three eighths of LAKEHOUSE_WRITE_MEMORY\. Raise it"
     ):
         users.merge(*(Change(f"user-{dice.getrandbits(200)}", 1, f"{dice.getrandbits(2000)}") for _ in range(100_000)))
     assert users.versions == []
