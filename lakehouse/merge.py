@@ -100,6 +100,10 @@ class Merge:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._stack.close()
+        # DuckDB's own error, or Arrow's where its rows are streamed.
+        if isinstance(error, duckdb.Error | pa.ArrowException | OSError) and "Out of Memory" in str(error):
+            part = f"{self._memory * 3 / 8 / 2**20:.0f} MiB, three eighths of LAKEHOUSE_WRITE_MEMORY"
+            raise MemoryLimitError(f"Merging into {'.'.join(self._table.name())} needs more than {part}. Raise it.") from None
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Takes change records in, in their order."""
@@ -239,11 +243,7 @@ class Merge:
 
     def _execute(self, statement: str) -> Any:
         """Runs a statement of ``merge_sql``."""
-        try:
-            return self._db.execute(self._sql(statement))
-        except duckdb.OutOfMemoryException:
-            part = f"{self._memory * 3 / 8 / 2**20:.0f} MiB, three eighths of LAKEHOUSE_WRITE_MEMORY"
-            raise MemoryLimitError(f"Merging into {'.'.join(self._table.name())} needs more than {part}. Raise it.") from None
+        return self._db.execute(self._sql(statement))
 
 
 def moments_log(table: Table, records: ChangeRecords, folder: str) -> SegmentLog:

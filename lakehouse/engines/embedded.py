@@ -17,7 +17,7 @@ from lakehouse.days import event_time, format_days
 from lakehouse.engines import AppendFiles, ComputeDays, MergeFiles, Progress, WriteResult
 from lakehouse.engines.features import compute_days
 from lakehouse.engines.rows import fitting, replace_rows, result_of_files, result_of_snapshot
-from lakehouse.engines.source_files import append_new_files, merge_new_files
+from lakehouse.engines.source_files import take_new_files
 from lakehouse.settings import LakehouseSettings
 from lakehouse.write import write_files
 
@@ -31,11 +31,11 @@ class EmbeddedEngine:
 
     def append_files(self, work: AppendFiles, run_id: str, progress: Progress) -> WriteResult:
         """See ``Engine.append_files``."""
-        return append_new_files(self._settings, self._catalog, work.template, run_id, progress)
+        return take_new_files(self._settings, self._catalog, work.template, run_id, progress)
 
     def merge_files(self, work: MergeFiles, run_id: str, progress: Progress) -> WriteResult:
         """See ``Engine.merge_files``."""
-        return merge_new_files(self._settings, self._catalog, work.template, run_id, progress)
+        return take_new_files(self._settings, self._catalog, work.template, run_id, progress)
 
     def compute_days(self, work: ComputeDays, batch: Batch, progress: Progress) -> WriteResult:
         """See ``Engine.compute_days``."""

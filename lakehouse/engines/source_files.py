@@ -23,7 +23,7 @@ from lakehouse.engines.targets import Append, MergeVersions, Target
 from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
 from lakehouse.formats import FileReader
 from lakehouse.ledger import Ledger, TakenFile
-from lakehouse.pipelines import Source
+from lakehouse.pipelines import ScdType2Pipeline, Source
 from lakehouse.settings import LakehouseSettings
 from lakehouse.sources import SourceFile, SourceFolder
 from lakehouse.template import TableTemplate
@@ -35,51 +35,22 @@ _MAX_BAD_ROWS = 1_000  # of a file that fails for them
 _CHANGED = "it was taken before with another size or time. Deliver new content under a new name, and remove this file."
 
 
-def append_new_files(
-    settings: LakehouseSettings, catalog: Catalog, template: TableTemplate, run_id: str, progress: Progress
-) -> WriteResult:
-    """Appends every source file of a template's pipeline that its table has not taken yet.
+def take_new_files(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate, run_id: str, progress: Progress) -> WriteResult:
+    """Appends, or merges as change records, every source file of a template's pipeline that its table has not taken yet.
 
     Raises:
         FilesNotTakenError: files that could not be taken; the others are committed.
     """
-    pipeline = template.event_stream
-    if pipeline is None:
-        raise TableMismatchError(f"{template.path}: {template.table_name} has no event_stream pipeline.")
+    pipeline = template.event_stream or template.scd_type2
+    if pipeline is None or template.publish != "direct":
+        raise TableMismatchError(f"{template.path}: {template.table_name} has no pipeline that takes files and publishes directly.")
 
     def target(table: Table, hidden: frozenset[str]) -> Target:
+        if isinstance(pipeline, ScdType2Pipeline):
+            return MergeVersions(settings, table, hidden, pipeline, progress)
         return Append(settings, table, hidden, settings.write_memory)
 
-    return _take_new_files(settings, catalog, template, pipeline.source, target, run_id, progress)
-
-
-def merge_new_files(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate, run_id: str, progress: Progress) -> WriteResult:
-    """Merges the change records of every source file of a template's pipeline that its table has not taken yet.
-
-    Raises:
-        FilesNotTakenError: files that could not be taken; the others are committed.
-    """
-    pipeline = template.scd_type2
-    if pipeline is None:
-        raise TableMismatchError(f"{template.path}: {template.table_name} has no scd_type2 pipeline.")
-
-    def target(table: Table, hidden: frozenset[str]) -> Target:
-        return MergeVersions(settings, table, hidden, pipeline, progress)
-
-    return _take_new_files(settings, catalog, template, pipeline.source, target, run_id, progress)
-
-
-def _take_new_files(
-    settings: LakehouseSettings,
-    catalog: Catalog,
-    template: TableTemplate,
-    source: Source,
-    target: Callable[[Table, frozenset[str]], Target],
-    run_id: str,
-    progress: Progress,
-) -> WriteResult:
-    if template.publish != "direct":
-        raise TableMismatchError(f"{template.path}: {template.table_name} is not published directly.")
+    source = pipeline.source
     folder = SourceFolder(settings.fill_in(source.path, f"{template.path}: source.path"), shown=source.path)
     failed: dict[str, str] = {}
     deadline = time.monotonic() + settings.commit_timeout
