@@ -119,7 +119,7 @@ class Merge:
         planned = list(self._table.scan().plan_files())
         self._find_versions(planned)
         self._insert("moments", self._known_moments(), "distinct incoming.*", "semi join keys using ({key})")
-        for statement in (merge_sql.OLD, merge_sql.RECORDS, merge_sql.TIMELINE, "drop table records", merge_sql.OUTCOME, merge_sql.REMOVED):
+        for statement in (merge_sql.OLD, merge_sql.RECORDS, merge_sql.TIMELINE, merge_sql.OUTCOME, merge_sql.REMOVED):
             self._execute(statement)
         opened, changed = self._number("from outcome where _file is null"), self._number("from removed")
         self._progress(f"{self._number('from latest'):,} changes: {opened:,} versions are new, {changed:,} become others")

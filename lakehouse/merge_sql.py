@@ -26,7 +26,7 @@ select * from found qualify row_number() over (partition by {key}, _from order b
 # Everything that is known of the keys: the new records, what the table says (versions begin; one that ends where none
 # begins was deleted), and the moments of records that opened no version, which say what the table says of them.
 RECORDS = """
-create temp table records as
+create temp view records as
 with
 begun as (select {content}, _from as _at, false as _delete, _to from old),
 ended as (select {key}, _to as _at, true as _delete from old where _to is not null),
