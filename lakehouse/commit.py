@@ -22,6 +22,7 @@ from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
 from pyiceberg.utils.properties import property_as_bool
 
 from lakehouse.errors import CatalogError, CommitConflictError, CommitUnknownError
+from lakehouse.manifests import OverwriteFiles
 from lakehouse.write import delete_files
 
 RUN_ID = "lakehouse.run-id"
@@ -151,8 +152,7 @@ def commit_replace(
             since = [snapshot for snapshot in _since(fresh, table) if state(fresh, snapshot.snapshot_id) != planned]
             winner = _named(since[0]) if since else "another commit"
             raise CommitConflictError(f"{winner} changed rows of {'.'.join(table.name())} that this run replaces. Run it again.")
-        update = transaction.update_snapshot(snapshot_properties=batch.summary(sum(file.record_count for file in files)))
-        with update.overwrite() as overwrite:
+        with OverwriteFiles(transaction, batch.summary(sum(file.record_count for file in files))) as overwrite:
             for task in tasks:
                 overwrite.delete_data_file(task.file)
             for file in written:
@@ -189,8 +189,7 @@ def commit_rewrite(
         # Rows may have been moved by compaction, too: what is removed must still be where it was.
         if _state(fresh.scan().plan_files()) != state:
             raise PlanOutdatedError(f"rows of {'.'.join(table.name())} were changed by {_winner(fresh, table)}")
-        update = transaction.update_snapshot(snapshot_properties=batch.summary(rows))
-        with update.overwrite() as overwrite:
+        with OverwriteFiles(transaction, batch.summary(rows)) as overwrite:
             for file in removed:
                 overwrite.delete_data_file(file)
             for file in added:

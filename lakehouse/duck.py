@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
+
+_MEMORY_OF_A_THREAD = 128 * 1024 * 1024
 
 
 @contextmanager
@@ -16,6 +19,8 @@ def connect(memory: int) -> Iterator[duckdb.DuckDBPyConnection]:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{memory // 1024}KiB",
             "temp_directory": folder,
+            # Each thread holds rows of its own: on a machine with many cores they would need more than there is.
+            "threads": max(1, min(os.cpu_count() or 1, memory // _MEMORY_OF_A_THREAD)),
             "preserve_insertion_order": False,  # else results are held to be put in order
             "autoinstall_known_extensions": False,  # nothing is downloaded
         }

@@ -8,6 +8,7 @@ those records, to find anew what opens a version, and to rewrite the files that 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ from lakehouse import merge_sql
 from lakehouse.changes import ChangeRecords
 from lakehouse.conform import without_uuids
 from lakehouse.duck import connect, quoted
-from lakehouse.errors import MemoryLimitError
-from lakehouse.read import CachedRows, ahead
+from lakehouse.errors import MemoryLimitError, TableMismatchError
+from lakehouse.read import CachedRows, ahead, batch_rows
 from lakehouse.segments import SegmentLog
 from lakehouse.write import DataFileWriter, arrow_schema, delete_files
 
@@ -35,8 +36,15 @@ MOMENTS = "lakehouse.moments"
 _BATCH_ROWS = 131_072
 # Of so many keys it costs less to look each row up in Arrow first than to join all rows.
 _FEW_KEYS = 50_000
+# From so many small files of a partition on, they become one.
+_MANY_FILES = 8
+_NEW = "from outcome where not _same"
 # A file is small if it has at most this many times the rows that are written anyway.
 _SMALL = 4
+
+
+# A data file, and the numbers of the rows that it loses.
+_Loss = tuple[FileScanTask, pa.Int64Array]
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Merge:
         self._rows = CachedRows(table, memory // 8)
         self._names = [*records.key, *records.attributes]
         self._sql = merge_sql.MergeSql(records.key, records.attributes)
-        self._written = 0
+        self._written = self._bytes = 0
         self._stack = ExitStack()
 
     def __enter__(self) -> Merge:
@@ -109,6 +117,7 @@ class Merge:
         """Takes change records in, in their order."""
         derived = [batch.column(self._records.effective_at), self._records.deletes(batch), _numbers(self._written, batch.num_rows)]
         self._written += batch.num_rows
+        self._bytes += batch.nbytes
         self._insert("changes", [_plain_rows([*map(batch.column, self._names), *derived], [*self._names, "_at", "_delete", "_order"])])
 
     def finish(self) -> Merged:
@@ -117,8 +126,9 @@ class Merge:
         self._execute("drop table changes")
         self._execute("create temp table keys as select distinct {key} from latest")
         planned = list(self._table.scan().plan_files())
-        self._find_versions(planned)
-        self._insert("moments", self._known_moments(), "distinct incoming.*", "semi join keys using ({key})")
+        values = self._values_of_keys()
+        self._find_versions(planned, values)
+        self._insert("moments", self._known_moments(values), "distinct incoming.*", "semi join keys using ({key})")
         for statement in (merge_sql.OLD, merge_sql.RECORDS, merge_sql.TIMELINE, merge_sql.OUTCOME, merge_sql.REMOVED):
             self._execute(statement)
         opened, changed = self._number("from outcome where _file is null"), self._number("from removed")
@@ -132,26 +142,34 @@ class Merge:
             raise
         return Merged(planned, removed, added, segment, days, opened, changed)
 
-    def _find_versions(self, planned: list[FileScanTask]) -> None:
+    def _values_of_keys(self) -> dict[str, pa.Array]:
+        """Of few keys the values of each of their columns; of many none."""
+        if self._number("from keys") > _FEW_KEYS:
+            return {}
+        return {
+            name: self._db.execute(f"select distinct {quoted(name)} from keys").to_arrow_table().column(0) for name in self._records.key
+        }
+
+    def _find_versions(self, planned: list[FileScanTask], values: dict[str, pa.Array]) -> None:
         """Puts all versions of the keys into ``found``. First the keys alone are read, then the files that have any of them."""
-        self._insert("places", self._candidates(planned), "_file, _position", "semi join keys using ({key})")
+        self._insert("places", self._candidates(planned, values), "_file, _position", "semi join keys using ({key})")
         for index, task in enumerate(planned):
             if len(wanted := self._positions("places", index)):
                 self._insert("found", self._versions_at(index, task, wanted))
+        if self._number("from found where _from is null"):
+            name = ".".join(self._table.name())
+            raise TableMismatchError(f"{name} has versions whose valid_from is null, written by something else. Correct them.")
 
-    def _candidates(self, planned: list[FileScanTask]) -> Iterator[pa.RecordBatch]:
-        """The key and the place of each row; of few keys only where each column has one of the keys' values."""
+    def _candidates(self, planned: list[FileScanTask], values: dict[str, pa.Array]) -> Iterator[pa.RecordBatch]:
+        """The key and the place of each row whose key may be one of those that are merged."""
         key = self._records.key
-        values: dict[str, pa.Array] = {}
-        if self._number("from keys") <= _FEW_KEYS:
-            values = {name: self._db.execute(f"select distinct {quoted(name)} from keys").to_arrow_table().column(0) for name in key}
         for index, task in enumerate(planned):
+            self._rows.keep(task)
             start = 0
             for batch in self._rows.of(task, key):
                 rows = _plain_rows([*map(batch.column, key), _numbers(start, batch.num_rows)], [*key, "_position"])
                 start += batch.num_rows
-                for name, found in values.items():
-                    rows = rows.filter(pc.is_in(rows.column(name), value_set=found))
+                rows = _with_values(rows, values)
                 yield rows.append_column("_file", pa.repeat(index, rows.num_rows))
 
     def _versions_at(self, index: int, task: FileScanTask, wanted: pa.Int64Array) -> Iterator[pa.RecordBatch]:
@@ -162,9 +180,9 @@ class Merge:
                 values = [*map(found.column, columns), pa.repeat(index, len(here)), pc.add(here, start)]
                 yield _plain_rows(values, [*self._names, "_from", "_to", "_current", "_file", "_position"])
 
-    def _known_moments(self) -> Iterator[pa.RecordBatch]:
+    def _known_moments(self, values: dict[str, pa.Array]) -> Iterator[pa.RecordBatch]:
         for batch in self._moments.batches():
-            yield _plain_rows(batch.columns, [*self._records.key, "_at"])
+            yield _with_values(_plain_rows(batch.columns, [*self._records.key, "_at"]), values)
 
     def _write_moments(self) -> str | None:
         """Adds to the log the moments of records that open no version, or none any more."""
@@ -175,23 +193,37 @@ class Merge:
 
     def _write_files(self, planned: list[FileScanTask]) -> tuple[list[DataFile], list[DataFile]]:
         """Writes the rows that stay of the files in which some do not, and those that are new."""
-        schema, new = arrow_schema(self._table), "from outcome where not _same"
-        touched = [(task, gone) for index, task in enumerate(planned) if len(gone := self._positions("removed", index))]
-        together = self._number(new)
+        schema = arrow_schema(self._table)
+        joined, rewritten = self._choose(planned)
         with DataFileWriter(self._table, self._memory // 2, self._hidden) as writer:
-            for task, gone in sorted(touched, key=lambda found: found[0].file.record_count):
-                batches = self._without(task, gone, schema)
-                # Small files and new rows become one file, so that there are few; a large file keeps its order, and
-                # need not be sorted again.
-                if task.file.record_count <= _SMALL * together:
-                    together += task.file.record_count
-                    for batch in batches:
-                        writer.write(batch)
-                else:
-                    writer.rewrite(task.file, ahead(batches))
-            for batch in self._execute(f"select {self._select_list()} {new}").to_arrow_reader(_BATCH_ROWS):
+            for task, gone in joined:
+                for batch in self._without(task, gone, schema):
+                    writer.write(batch)
+            # A large file keeps its order, and need not be sorted again.
+            for task, gone in rewritten:
+                writer.rewrite(task.file, ahead(self._without(task, gone, schema)))
+            rows = batch_rows(self._bytes, self._written)
+            for batch in self._execute(f"select {self._select_list()} {_NEW}").to_arrow_reader(rows):
                 writer.write(batch.cast(_plain(schema)).cast(schema))
-            return [task.file for task, _ in touched], writer.finish()
+            return [task.file for task, _ in (*joined, *rewritten)], writer.finish()
+
+    def _choose(self, planned: list[FileScanTask]) -> tuple[list[_Loss], list[_Loss]]:
+        """The files to be joined with the new rows, so that files stay few, and the large ones that are written again by themselves.
+
+        Small files are joined where they lose rows, and where there are many of a partition.
+        """
+        lost = [(task, self._positions("removed", index)) for index, task in enumerate(planned)]
+        together = self._number(_NEW)
+        small: dict[tuple[int, str], list[_Loss]] = defaultdict(list)
+        rewritten: list[_Loss] = []
+        for task, gone in sorted(lost, key=lambda found: found[0].file.record_count):
+            if (together or len(gone)) and task.file.record_count <= _SMALL * together:
+                small[task.file.spec_id, str(task.file.partition)].append((task, gone))
+                together += task.file.record_count
+            elif len(gone):
+                rewritten.append((task, gone))
+        joined = [loss for losses in small.values() for loss in losses if len(loss[1]) or len(losses) >= _MANY_FILES]
+        return joined, rewritten
 
     def _without(self, task: FileScanTask, gone: pa.Int64Array, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows of a data file but for some."""
@@ -251,6 +283,13 @@ def moments_log(table: Table, records: ChangeRecords, folder: str) -> SegmentLog
     fields = [(str(table.schema().find_field(name).field_id), records.schema.field(name).type) for name in records.key]
     moment = ("moment", records.schema.field(records.effective_at).type)
     return SegmentLog(table, MOMENTS, folder, _plain(pa.schema([*fields, moment])))
+
+
+def _with_values(rows: pa.RecordBatch, values: dict[str, pa.Array]) -> pa.RecordBatch:
+    """The rows in which each column has one of the values."""
+    for name, found in values.items():
+        rows = rows.filter(pc.is_in(rows.column(name), value_set=found))
+    return rows
 
 
 def _at_positions(batches: Iterable[pa.RecordBatch], positions: pa.Int64Array) -> Iterator[tuple[pa.RecordBatch, int, pa.Int64Array]]:

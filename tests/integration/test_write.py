@@ -30,7 +30,7 @@ from lakehouse.conform import Conformer, Rows
 from lakehouse.engines import WriteResult
 from lakehouse.engines import rows as engine_rows
 from lakehouse.errors import BadRowsError, CommitConflictError, TableMismatchError
-from lakehouse.read import _field_ids
+from lakehouse.read import field_ids
 from lakehouse.write import DataFileWriter, arrow_schema
 
 if TYPE_CHECKING:
@@ -293,8 +293,8 @@ def test_files_carry_field_ids_and_are_plain_parquet(lakehouse: Lakehouse) -> No
     for file in live_files(lakehouse):
         found = pq.ParquetFile(local(file)).schema_arrow
         assert found.equals(arrow_schema(table))
-        assert [*map(_field_ids, found)] == [*map(_field_ids, arrow_schema(table))]
-        assert sorted(map(int, re.findall(r"\d+", str([*map(_field_ids, found)])))) == list(range(1, 9))
+        assert [*map(field_ids, found)] == [*map(field_ids, arrow_schema(table))]
+        assert sorted(map(int, re.findall(r"\d+", str([*map(field_ids, found)])))) == list(range(1, 9))
         assert file.column_sizes
         assert file.file_size_in_bytes == Path(local(file)).stat().st_size
         assert file.split_offsets
