@@ -34,6 +34,9 @@ class ChangeRecords:
             raise TableMismatchError(
                 f"{'.'.join(table.name())} has no column {', '.join(missing)}, which its pipeline needs. See: lakehouse apply"
             )
+        if twice := [name for name in columns.names if [other.lower() for other in columns.names].count(name.lower()) > 1]:
+            # SQL would take one for the other.
+            raise TableMismatchError(f"{'.'.join(table.name())} has {' and '.join(twice)}, the same but for case. Rename one of them.")
         self.key, self.effective_at, self.operation = list(pipeline.key), pipeline.effective_at, pipeline.operation
         own = {*self.key, *VALIDITY, self.effective_at}
         self.attributes = [name for name in columns.names if name not in own]

@@ -8,6 +8,7 @@ those records, to find anew what opens a version, and to rewrite the files that 
 
 from __future__ import annotations
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -90,7 +91,7 @@ class Merge:
         self._memory, self._hidden, self._progress = memory, hidden, progress
         self._rows = CachedRows(table, memory // 8)
         self._names = [*records.key, *records.attributes]
-        self._sql = merge_sql.MergeSql(records.key, records.attributes)
+        self._sql = merge_sql.MergeSql(records.key, pa.schema([records.schema.field(name) for name in records.attributes]))
         self._written = self._bytes = 0
         self._stack = ExitStack()
 
@@ -110,6 +111,10 @@ class Merge:
         self._stack.close()
         # DuckDB's own error, or Arrow's where its rows are streamed.
         if isinstance(error, duckdb.Error | pa.ArrowException | OSError) and "Out of Memory" in str(error):
+            if "temp" in str(error):
+                raise MemoryLimitError(
+                    f"The local disk has no room for the rows of a merge: {tempfile.gettempdir()}. Set TMPDIR."
+                ) from None
             part = f"{self._memory * 3 / 8 / 2**20:.0f} MiB, three eighths of LAKEHOUSE_WRITE_MEMORY"
             raise MemoryLimitError(f"Merging into {'.'.join(self._table.name())} needs more than {part}. Raise it.") from None
 

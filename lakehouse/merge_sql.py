@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from lakehouse.duck import quoted
 
 # Of several records with one key and one moment, the last that came counts.
@@ -88,10 +90,10 @@ select distinct cast(_moment as date) from (
 class MergeSql:
     """Fills in a table's columns: ``{key}``, ``{content}`` (key and attributes), ``{attributes}`` as one value."""
 
-    def __init__(self, key: Sequence[str], attributes: Sequence[str]) -> None:
+    def __init__(self, key: Sequence[str], attributes: pa.Schema) -> None:
         self._parts = {
             "key": ", ".join(map(quoted, key)),
-            "content": ", ".join(map(quoted, [*key, *attributes])),
+            "content": ", ".join(map(quoted, [*key, *attributes.names])),
             "attributes": _row("", attributes),
             "new_attributes": _row("new.", attributes),
             "old_attributes": _row("old.", attributes),
@@ -102,6 +104,11 @@ class MergeSql:
         return statement.format(**self._parts)
 
 
-def _row(prefix: str, names: Sequence[str]) -> str:
+def _row(prefix: str, attributes: pa.Schema) -> str:
     """Columns as one value. A table may have no attributes, a row of SQL must have a field."""
-    return f"row({', '.join(['0', *(prefix + quoted(name) for name in names)])})"
+    return f"row({', '.join(['0', *(_compared(prefix + quoted(field.name), field.type) for field in attributes)])})"
+
+
+def _compared(column: str, type_: pa.DataType) -> str:
+    """What two values are compared by: of a map its entries, whose order means nothing."""
+    return f"list_sort(map_entries({column}))" if pa.types.is_map(type_) else column

@@ -11,11 +11,14 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyiceberg.io import FileIO
 from pyiceberg.table import Table
+
+from lakehouse.errors import TableMismatchError
 
 _OLDER = b"lakehouse.older-segments"
 
@@ -42,6 +45,7 @@ class SegmentLog:
         self.location = table.properties.get(key)
         self.schema = schema
         self._io: FileIO = table.io
+        self._table = ".".join(table.name())
         self._folder = f"{folder}/{'/'.join(table.name())}/{table.metadata.table_uuid}"
         self._segments = list(self._find()) if self.location else []
 
@@ -62,17 +66,21 @@ class SegmentLog:
             absorbed.insert(0, kept.pop())
         location = f"{self._folder}/{uuid.uuid4()}.parquet"
         schema = self.schema.with_metadata({_OLDER: json.dumps([segment.location for segment in kept]).encode()})
+        try:
+            self._write(location, schema, chain(*map(self._read, absorbed), (batch.cast(self.schema) for batch in batches)))
+        except BaseException:
+            self._io.delete(location)
+            raise
+        return location
+
+    def _write(self, location: str, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
         # No statistics: what they would tell of may be personal data.
         with (
             self._io.new_output(location).create() as stream,
             pq.ParquetWriter(stream, schema, compression="zstd", write_statistics=False) as writer,
         ):
-            for segment in absorbed:
-                for batch in self._read(segment):
-                    writer.write_batch(batch)
             for batch in batches:
-                writer.write_batch(batch.cast(self.schema))
-        return location
+                writer.write_batch(batch)
 
     def _find(self) -> Iterator[_Segment]:
         location = self.location or ""
@@ -96,5 +104,9 @@ class SegmentLog:
 
     @contextmanager
     def _open(self, location: str) -> Iterator[pq.ParquetFile]:
-        with self._io.new_input(location).open() as stream, pq.ParquetFile(stream) as file:
+        try:
+            stream = self._io.new_input(location).open()
+        except FileNotFoundError:
+            raise TableMismatchError(f"The file {location}, which a property of {self._table} names, is gone. Restore it.") from None
+        with stream, pq.ParquetFile(stream) as file:
             yield file

@@ -32,7 +32,6 @@ from lakehouse.data_file import DataFileEncoder, storage
 from lakehouse.types import arrow_schema_of
 
 _ENCODERS = 2
-_DICTIONARY_SAMPLE = 10_000
 
 
 class _PartitionKey(PartitionKey):

@@ -53,7 +53,7 @@ def take_new_files(settings: LakehouseSettings, catalog: Catalog, template: Tabl
     source = pipeline.source
     folder = SourceFolder(settings.fill_in(source.path, f"{template.path}: source.path"), shown=source.path)
     failed: dict[str, str] = {}
-    deadline = time.monotonic() + settings.commit_timeout
+    deadline: float | None = None
     while True:
         load = _FileLoad(settings, catalog, template, source, folder, target, run_id, progress)
         try:
@@ -63,6 +63,8 @@ def take_new_files(settings: LakehouseSettings, catalog: Catalog, template: Tabl
             failed.update(error.failures)
             progress(f"{len(error.failures)} files cannot be taken; loading the others")
         except PlanOutdatedError as error:
+            # From the first conflict on: how long the work itself takes does not count.
+            deadline = deadline or time.monotonic() + settings.commit_timeout
             if time.monotonic() > deadline:
                 raise
             progress(f"{error.reason}; planning again")

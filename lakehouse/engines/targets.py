@@ -122,8 +122,11 @@ class MergeVersions(Target):
     ) -> None:
         super().__init__()
         self._records = ChangeRecords(table, pipeline)
-        shown = hidden | ({pipeline.effective_at} if "valid_from" in hidden else set())
-        self.rules = RowRules(self._records.schema, shown, pipeline.effective_at, pipeline.skip_column, self._records.judge)
+        # Days are in the snapshot's summary, which more people read than rows.
+        self._days_are_hidden = "valid_from" in hidden
+        days = None if self._days_are_hidden else pipeline.effective_at
+        shown = hidden | ({pipeline.effective_at} if self._days_are_hidden else set())
+        self.rules = RowRules(self._records.schema, shown, days, pipeline.skip_column, self._records.judge)
         self._settings, self._table, self._hidden, self._progress = settings, table, hidden, progress
         self._moments = moments_log(table, self._records, f"{settings.warehouse_uri}/_lakehouse/moments")
 
@@ -139,7 +142,7 @@ class MergeVersions(Target):
         merged = self._merge.finish()
         moments = [merged.segment] if merged.segment else []
         segment = _extend(self._table, ledger, taken, [*moments, *(file.file_path for file in merged.added)])
-        days = format_days(merged.days)
+        days = "" if self._days_are_hidden else format_days(merged.days)
         snapshot = commit_rewrite(
             self._table,
             merged.planned,

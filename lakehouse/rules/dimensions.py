@@ -27,7 +27,7 @@ class _DimensionRule(Rule, abstract=True):
 
 
 class ValidityColumns(_DimensionRule):
-    """An scd_type2 table has valid_from and valid_to, both of one time type, and is_current, a boolean."""
+    """An scd_type2 table has valid_from, required, and valid_to, both of one time type, and is_current, a boolean."""
 
     id = "validity-columns"
 
@@ -40,6 +40,8 @@ class ValidityColumns(_DimensionRule):
         begin, end, current = (columns.get(name) for name in VALIDITY)
         if begin is not None and not isinstance(begin.iceberg_type, _MOMENTS):
             yield Violation(_of(names, "valid_from"), f"`valid_from` is a {begin.type}.", "Use timestamptz, timestamp or date.")
+        if begin is not None and not begin.required:
+            yield Violation(_of(names, "valid_from"), "`valid_from` may be null.", "Set `required: true`.")
         if begin is not None and end is not None and begin.iceberg_type != end.iceberg_type:
             yield Violation(_of(names, "valid_to"), f"`valid_to` is a {end.type}, `valid_from` a {begin.type}.", "Use one type for both.")
         if end is not None and end.required:

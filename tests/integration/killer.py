@@ -88,7 +88,10 @@ class Killer:
     environment: dict[str, str]
 
     def __enter__(self) -> Killer:
-        environment = {**os.environ, **self.environment}
+        # What a killed run leaves on local disk goes with the test's folder.
+        temporary = Path(self.environment["LAKEHOUSE_WAREHOUSE"]).parent / "tmp"
+        temporary.mkdir()
+        environment = {**os.environ, **self.environment, "TMPDIR": str(temporary)}
         self._process = subprocess.Popen(
             [sys.executable, str(Path(__file__))], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +16,10 @@ import pytest
 from dimension import TEMPLATE, Change, Dimension, expected
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyiceberg.types import StringType
+from pyiceberg.types import LongType, StringType
 
 from lakehouse.commit import Batch
+from lakehouse.data_file import DataFileEncoder
 from lakehouse.engines import FilesNotTakenError, targets
 from lakehouse.errors import MemoryLimitError, TableMismatchError
 from lakehouse.ledger import Ledger
@@ -403,3 +405,163 @@ def test_memory_that_is_too_little_says_so(lakehouse: Lakehouse, monkeypatch: py
         users.merge(*(Change(f"user-{dice.getrandbits(200)}", 1, f"{dice.getrandbits(2000)}") for _ in range(100_000)))
     assert users.versions == []
     assert not list(Path(lakehouse.settings.warehouse, "lake", "users", "data").rglob("*.parquet"))
+
+
+NESTED = """\
+    name: nested
+    namespace: lake
+    columns:
+      - {name: id, type: long, required: true}
+      - {name: parts, type: "list<struct<sku: string, count: int>>"}
+      - {name: by_name, type: "map<string, struct<a: int>>"}
+      - {name: valid_from, type: timestamptz, required: true}
+      - {name: valid_to, type: timestamptz}
+      - {name: is_current, type: boolean}
+    pipeline:
+      pattern: scd_type2
+      source: {path: "${LAKEHOUSE_LANDING}", format: jsonl}
+      key: [id]
+      effective_at: at
+"""
+
+
+def raw_rows(lakehouse: Lakehouse, name: str) -> list[dict[str, Any]]:
+    """The rows as they are in the files, read without PyIceberg, which gives a null list of structs as an empty one."""
+    files = [task.file.file_path.removeprefix("file://") for task in lakehouse.table(name).scan().plan_files()]
+    return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def test_rows_of_an_older_schema_stay_what_they_were(lakehouse: Lakehouse) -> None:
+    template = lakehouse.template(NESTED)
+    values = [
+        {"parts": None, "by_name": None},
+        {"parts": [], "by_name": {}},
+        {"parts": [{"sku": "a", "count": 1}, None, {"sku": None, "count": None}], "by_name": {"x": {"a": 1}, "y": None}},
+    ]
+    lines = [json.dumps({"id": id_, "at": "2024-01-01T00:00:00Z", **value}) for id_, value in enumerate(values * 10)]
+    lakehouse.land("0.jsonl", "\n".join(lines))
+    lakehouse.run(template)
+    with lakehouse.table("lake.nested").update_schema() as update:
+        update.add_column(("parts", "element", "note"), StringType())
+        update.rename_column(("parts", "element", "sku"), "article")
+        update.update_column(("parts", "element", "count"), LongType())
+        update.add_column(("by_name", "value", "b"), StringType())
+        update.add_column("extra", StringType())
+    lakehouse.land("1.jsonl", json.dumps({"id": 0, "at": "2024-02-01T00:00:00Z"}))  # repeats what it is since the start
+    assert lakehouse.run(template).versions_opened == 0
+    lakehouse.land("2.jsonl", json.dumps({"id": 1, "at": "2024-02-01T00:00:00Z", "extra": "new"}))
+    assert lakehouse.run(template).versions_opened == 1
+    rows = sorted(raw_rows(lakehouse, "lake.nested"), key=lambda row: (row["id"], row["valid_from"]))
+    assert rows[2].pop("extra") == "new"
+    found = {row["id"]: (row["parts"], row["by_name"]) for row in rows if row["id"] != 1}
+    expected_parts = [{"article": "a", "count": 1, "note": None}, None, {"article": None, "count": None, "note": None}]
+    for id_, value in found.items():
+        assert value == [(None, None), ([], []), (expected_parts, [("x", {"a": 1, "b": None}), ("y", None)])][id_ % 3]
+
+
+def test_the_order_of_a_maps_entries_means_nothing(lakehouse: Lakehouse) -> None:
+    template = lakehouse.template(NESTED)
+    for day, entries in enumerate([{"x": {"a": 1}, "y": {"a": 2}}, {"y": {"a": 2}, "x": {"a": 1}}], 1):
+        lakehouse.land(f"{day}.jsonl", json.dumps({"id": 1, "by_name": entries, "at": f"2024-01-0{day}T00:00:00Z"}))
+        lakehouse.run(template)
+    assert len(lakehouse.rows("lake.nested")) == 1
+
+
+def test_files_and_manifests_stay_few(users: Dimension) -> None:
+    for number in range(30):
+        users.merge(Change(f"user-{number}", number, "x"))  # new keys only: no file loses a row
+    for number in range(15):
+        users.merge(Change("user-0", 100 + number, f"{number}"))
+    table = users.lakehouse.table("lake.users")
+    assert len(list(table.scan().plan_files())) <= 16
+    snapshot = table.current_snapshot()
+    assert snapshot is not None
+    manifests = snapshot.manifests(table.io)
+    dead = [manifest for manifest in manifests if not manifest.added_files_count and not manifest.existing_files_count]
+    assert len(dead) <= 1
+    assert len(manifests) <= 18
+    assert len(users.versions) == 45
+
+
+def test_a_merge_fits_on_a_machine_with_many_cores(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = Dimension(lakehouse)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    monkeypatch.setattr(lakehouse, "settings", type(lakehouse.settings).load(LAKEHOUSE_WRITE_MEMORY="256MiB"))
+    users.land(*(Change(f"user-{number:06}", 1, "x") for number in range(200_000)))
+    assert lakehouse.run(users.template).versions_opened == 200_000
+
+
+def test_hidden_times_are_not_told_in_metadata(lakehouse: Lakehouse) -> None:
+    users = Dimension(lakehouse, TEMPLATE.replace("valid_from, type: timestamptz,", "valid_from, type: timestamptz, pii: true,"))
+    result = users.merge(Change("a", 1, "x"))
+    table = lakehouse.table("lake.users")
+    assert result.days == ""
+    assert "2024" not in json.dumps(table.metadata.snapshots[-1].summary.additional_properties)  # type: ignore[union-attr]
+    assert Ledger(table, "").entries["days"].to_pylist() == [""]
+
+
+def test_a_merge_that_takes_long_is_made_anew_all_the_same(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    users = Dimension(lakehouse)
+    monkeypatch.setattr(lakehouse, "settings", type(lakehouse.settings).load(LAKEHOUSE_COMMIT_TIMEOUT="5"))
+    users.merge(Change("a", 1, "x"))
+    row = lakehouse.rows("lake.users").to_pylist()[0] | {"id": "b"}
+    batches = pa.Table.from_pylist([row], lakehouse.rows("lake.users").schema).to_batches()
+    real, clock = targets.commit_rewrite, iter([True])
+
+    def meet(*args: Any, **kwargs: Any) -> Any:
+        if next(clock, None):
+            lakehouse.engine.append("lake.users", batches, Batch("other"))
+            late = time.monotonic() + 1000  # the first attempt took so long
+            monkeypatch.setattr("lakehouse.engines.source_files.time.monotonic", lambda: late)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(targets, "commit_rewrite", meet)
+    users.merge(Change("a", 3, "y"))
+    assert len(users.versions) == 3
+
+
+def test_columns_that_differ_in_case_only_are_refused(users: Dimension) -> None:
+    with users.lakehouse.table("lake.users").update_schema() as update:
+        update.add_column("Plan", StringType())
+    with pytest.raises(TableMismatchError, match=r"lake\.users has plan and Plan, the same but for case\. Rename one of them"):
+        users.merge(Change("a", 1, "x"))
+
+
+def test_versions_without_a_begin_are_refused(lakehouse: Lakehouse) -> None:
+    users = Dimension(lakehouse)
+    users.merge(Change("a", 1, "x"))
+    with lakehouse.table("lake.users").update_schema(allow_incompatible_changes=True) as update:
+        update.set_identifier_fields()
+        update.make_column_optional("valid_from")
+    row = lakehouse.rows("lake.users").to_pylist()[0] | {"valid_from": None}
+    lakehouse.engine.append("lake.users", pa.Table.from_pylist([row], lakehouse.rows("lake.users").schema).to_batches(), Batch("other"))
+    with pytest.raises(TableMismatchError, match=r"lake\.users has versions whose valid_from is null"):
+        users.merge(Change("a", 2, "x"))
+
+
+def test_what_a_failed_merge_wrote_is_gone(users: Dimension, monkeypatch: pytest.MonkeyPatch) -> None:
+    users.merge(Change("a", 1, "x"))
+
+    def files() -> set[str]:
+        warehouse = Path(users.lakehouse.settings.warehouse)
+        return {str(path) for path in warehouse.rglob("*.parquet")}
+
+    before = files()
+    for owner, name in ((pq.ParquetWriter, "write_batch"), (DataFileEncoder, "encode"), (Ledger, "extend")):
+        with monkeypatch.context() as patch:
+
+            def broken(*_: Any, **__: Any) -> None:
+                raise OSError("the disk is full")
+
+            patch.setattr(owner, name, broken)
+            with pytest.raises(OSError, match="the disk is full"):
+                users.merge(Change("a", 3, "x"), Change("b", 1, "z"))
+        assert files() == before
+
+
+def test_a_log_that_is_gone_is_named(users: Dimension) -> None:
+    users.merge(Change("a", 1, "x"), Change("a", 2, "x"))
+    location = users.lakehouse.table("lake.users").properties["lakehouse.moments"]
+    Path(location.removeprefix("file://")).unlink()
+    with pytest.raises(TableMismatchError, match=r"The file .*moments.*, which a property of lake\.users names, is gone"):
+        users.merge(Change("a", 3, "y"))

@@ -61,6 +61,14 @@ def test_a_dimension_that_is_right(tmp_path: Path) -> None:
             "columns[5].type",
             "is a date, `valid_from` a time",
         ),
+        (
+            "valid_from, type: timestamptz, required: true",
+            "valid_from, type: timestamptz",
+            "validity-columns",
+            9,
+            "columns[4].type",
+            "Set `req",
+        ),
         ("{name: valid_to,", "{name: valid_to, required: true,", "validity-columns", 10, "columns[5].type", "current version has none"),
         ("is_current, type: boolean", "is_current, type: string", "validity-columns", 11, "columns[6].type", "Make it a boolean"),
         ("key: [id]", "key: [id, id]", "business-key", 15, "pipeline.key[1]", "stands twice"),
@@ -86,7 +94,7 @@ def test_a_dimension_that_is_right(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_is_found(tmp_path: Path, old: str, new: str, rule: str, line: int, key: str, says: str) -> None:
     text = TEMPLATE.replace(old, new, 1)
-    if key.startswith("pipeline.key"):  # else the identifier would be wrong, too
+    if key.startswith("pipeline.key") or "Set `req" in says:  # else the identifier would be wrong, too
         text = text.replace("identifier: [id, valid_from]", "owner: somebody")
     found = problems(tmp_path, text)
     assert [problem[:3] for problem in found] == [(rule, line, key)]
