@@ -18,7 +18,7 @@ from pyiceberg.transforms import IdentityTransform
 
 from lakehouse.write import arrow_schema
 
-_FIRST_ROWS, _MIN_ROWS, _MAX_ROWS = 8_192, 256, 131_072
+_FIRST_ROWS, _MIN_ROWS, _MAX_ROWS = 32_768, 256, 131_072
 _BATCH_BYTES = 16 * 1024 * 1024
 
 
@@ -97,7 +97,9 @@ def _readable(table: Table, task: FileScanTask, schema: pa.Schema, stack: ExitSt
 
 def _batches(file: pq.ParquetFile, names: list[str]) -> Iterator[pa.RecordBatch]:
     """The rows in batches of some megabytes, however wide they are: as many rows as the last row group's width allows."""
-    rows = _FIRST_ROWS
+    # Of the first group only its size in the file is known, in which a value that repeats stands once.
+    first = file.metadata.row_group(0) if file.num_row_groups else None
+    rows = min(_FIRST_ROWS, batch_rows(first.total_byte_size, first.num_rows)) if first else _FIRST_ROWS
     for group in range(file.num_row_groups):
         for batch in file.iter_batches(rows, row_groups=[group], columns=names):
             yield batch

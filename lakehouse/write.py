@@ -32,6 +32,8 @@ from lakehouse.data_file import DataFileEncoder, storage
 from lakehouse.types import arrow_schema_of
 
 _ENCODERS = 2
+# Of a row group that is written as its rows come.
+_ROW_GROUP_ROWS, _ROW_GROUP_BYTES = 131_072, 32 * 1024 * 1024
 
 
 class _PartitionKey(PartitionKey):
@@ -255,7 +257,7 @@ class DataFileWriter:
         return self._write_file(collection.take(), collection.key, location)
 
     def _rewrite_file(self, partition: Record, batches: Iterator[pa.RecordBatch], location: str) -> DataFile | None:
-        rows = (pa.Table.from_batches([batch]) for batch in batches if batch.num_rows)
+        rows = _row_groups(batches)
         if (first := next(rows, None)) is None:
             return None
         return self._encoder.encode(itertools.chain([first], rows), first, location, partition)
@@ -291,6 +293,18 @@ class DataFileWriter:
         order = pc.sort_indices(keys, sort_keys=[(str(index), direction) for index, (_, direction) in enumerate(columns)])
         steps = pc.pairwise_diff(order.cast(pa.int64()))
         return None if pc.all(pc.equal(steps, 1)).as_py() in (True, None) else order
+
+
+def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The rows of batches in tables that make a row group each: neither wide nor many."""
+    group, rows, size = list[pa.RecordBatch](), 0, 0
+    for batch in batches:
+        group, rows, size = [*group, batch], rows + batch.num_rows, size + batch.nbytes
+        if rows >= _ROW_GROUP_ROWS or size >= _ROW_GROUP_BYTES:
+            yield pa.Table.from_batches(group)
+            group, rows, size = [], 0, 0
+    if rows:
+        yield pa.Table.from_batches(group)
 
 
 def _take(rows: pa.Table, indices: pa.UInt64Array) -> pa.Table:
