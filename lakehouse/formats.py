@@ -46,7 +46,7 @@ class FileReader:
         if source.format == "csv" and hidden:
             hidden = frozenset(schema.names)  # a delimiter too many puts a hidden value under another column's name
         self.conformer = Conformer(schema, hidden, text=source.format != "parquet", skip_null=skip_null, judge=judge)
-        self.schema, self.hidden = schema, hidden
+        self.schema, self.hidden, self.skip_null = schema, hidden, skip_null
 
     def rows(self) -> Iterator[Rows]:
         """The file's rows in the table's schema, with those that do not fit.
@@ -72,8 +72,11 @@ class FileReader:
 
 
 def _parquet(reader: FileReader) -> Iterator[Rows]:
-    # Buffered, else whole column chunks are held.
-    with pq.ParquetFile(reader.folder.open_file(reader.file), buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file:
+    # Buffered, else whole column chunks are held. A ParquetFile does not close what it is given.
+    with (
+        reader.folder.open_file(reader.file) as handle,
+        pq.ParquetFile(handle, buffer_size=_PARQUET_BUFFER, pre_buffer=False) as file,
+    ):
         schema = file.schema_arrow
         reader.unknown = reader.conformer.check_columns(schema.names, "the file")
         reader.conformer.check_types(schema, "the file")

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.json as pa_json
 import simplejson
 
-from lakehouse.conform import BadRow, DuplicateKeyError, Rows, described, json_kinds, no_duplicates
+from lakehouse.conform import BadRow, Rows
 from lakehouse.errors import SourceError
+from lakehouse.values import DuplicateKeyError, described, json_kinds, no_duplicates
 
 if TYPE_CHECKING:
     from lakehouse.formats import FileReader
@@ -59,6 +60,12 @@ def _parse_block(reader: FileReader, lines: list[bytes], numbers: Sequence[int],
     try:
         yield _without_strangers(reader, lines, numbers, _parse_lines(lines, schema))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # What a rule leaves out is left out before it is judged, as with the other formats.
+        kept = [index for index, line in enumerate(lines) if not _is_skipped(line, reader.skip_null)]
+        if len(kept) < len(lines):
+            yield Rows(_no_rows(schema), [], skipped=len(lines) - len(kept))
+            yield from _parse_block(reader, [lines[index] for index in kept], [numbers[index] for index in kept], schema)
+            return
         # Where a column is wrong in every row, this is a hundred times as fast as to look for each by halving.
         reasons = [_why_not(reader.schema, line, schema) for line in lines]
         bad = [_bad_line(reader, line, number, why) for line, number, why in zip(lines, numbers, reasons, strict=True) if why]
@@ -95,6 +102,8 @@ def _bad_line(reader: FileReader, line: bytes, number: int, why: tuple[str, str,
 def _without_strangers(reader: FileReader, lines: list[bytes], numbers: Sequence[int], batch: pa.RecordBatch) -> Rows:
     """The rows of lines, but for records that have none of the table's columns, which Arrow reads as nulls."""
     empty = None
+    if reader.skip_null is not None:
+        return Rows(batch, numbers)  # the rule leaves them out
     for column in batch.columns:
         if not column.null_count:
             return Rows(batch, numbers)
@@ -105,6 +114,18 @@ def _without_strangers(reader: FileReader, lines: list[bytes], numbers: Sequence
     bad = [_bad_line(reader, lines[index], numbers[index], ("", "has none of the table's columns", None)) for index in sorted(strange)]
     kept = [index for index in range(len(lines)) if index not in strange]
     return Rows(batch.take(pa.array(kept, pa.int64())), [numbers[index] for index in kept], bad)
+
+
+def _is_skipped(line: bytes, skip_null: str | None) -> bool:
+    """Whether a line is an object in which a column is missing or null, whatever else is wrong with it."""
+    if skip_null is None:
+        return False
+    try:
+        # Objects become tuples, so that a key that stands twice is seen; numbers need no parsing.
+        record = json.loads(line, object_pairs_hook=tuple, parse_int=str)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(record, tuple) and all(value is None for key, value in record if key == skip_null)
 
 
 def _is_strange(line: bytes, names: list[str]) -> bool:
@@ -270,7 +291,8 @@ def _array_blocks(reader: FileReader) -> Iterator[bytes]:
 
 def _array_values(reader: FileReader) -> Iterator[str]:
     """The text of each value of one JSON array."""
-    decoder, text, position, count = json.JSONDecoder(), "", 0, 0
+    # Only where a value ends is wanted; Python makes no number of more than 4,300 digits.
+    decoder, text, position, count = json.JSONDecoder(parse_int=str), "", 0, 0
     expected = "["  # then "value]" a value or the end, "," a comma or the end, "value", and "" only white space
     with reader.folder.open_stream(reader.file) as stream:
         source = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig")

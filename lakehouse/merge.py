@@ -26,11 +26,11 @@ from pyiceberg.table import FileScanTask, Table
 
 from lakehouse import merge_sql
 from lakehouse.changes import ChangeRecords
-from lakehouse.conform import without_uuids
 from lakehouse.duck import connect, quoted
 from lakehouse.errors import MemoryLimitError, TableMismatchError
 from lakehouse.read import CachedRows, ahead, batch_rows
 from lakehouse.segments import SegmentLog
+from lakehouse.values import without_uuids
 from lakehouse.write import DataFileWriter, arrow_schema, delete_files
 
 MOMENTS = "lakehouse.moments"

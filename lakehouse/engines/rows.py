@@ -14,11 +14,12 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Snapshot
 
 from lakehouse.commit import DAYS, Batch, commit_replace
-from lakehouse.conform import BadRow, Conformer, Rows, part_of
+from lakehouse.conform import BadRow, Conformer, Rows
 from lakehouse.engines import WriteResult
 from lakehouse.errors import BadRowsError, TableMismatchError
 from lakehouse.read import rows_of
 from lakehouse.settings import LakehouseSettings
+from lakehouse.values import part_of
 from lakehouse.write import arrow_schema, write_files
 
 _EXAMPLES = 3
@@ -47,8 +48,15 @@ def replace_rows(
     return result_of_files(table, snapshot, files)
 
 
-def fitting(table: Table, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, what: str) -> Iterator[pa.RecordBatch]:
-    """The batches of ``what``, e.g. "the batch", in the table's schema.
+def fitting(
+    table: Table,
+    batches: Iterable[pa.RecordBatch],
+    row_filter: BooleanExpression,
+    what: str,
+    outside_is: str = "rows outside the partition that this run replaces",
+    remedy: str = "Correct them.",
+) -> Iterator[pa.RecordBatch]:
+    """The batches of ``what``, e.g. "the batch", in the table's schema. What is outside the filter is told as ``outside_is``.
 
     Raises:
         TableMismatchError: columns or types that the table cannot hold.
@@ -74,9 +82,9 @@ def fitting(table: Table, batches: Iterable[pa.RecordBatch], row_filter: Boolean
             if not bad and not outside:
                 yield rows.batch
     if bad:
-        raise BadRowsError(name, bad, [str(row) for row in examples])
+        raise BadRowsError(name, bad, [str(row) for row in examples], remedy)
     if outside:
-        raise BadRowsError(name, outside, [f"rows outside the partition that this run replaces: {row_filter}"])
+        raise BadRowsError(name, outside, [outside_is], remedy)
 
 
 def result_of_files(table: Table, snapshot: Snapshot, files: list[DataFile]) -> WriteResult:

@@ -553,3 +553,27 @@ def test_credentials_of_a_source_are_shown_nowhere(lakehouse: Lakehouse, monkeyp
 )
 def test_credentials_are_cut_from_text(text: str, shown: str) -> None:
     assert without_credentials(text) == shown
+
+
+@pytest.mark.parametrize("on_bad_rows", ["fail", "quarantine"])
+def test_parquet_that_is_not_utf8_stops_no_other_file(lakehouse: Lakehouse, on_bad_rows: str) -> None:
+    template = lakehouse.template(f"""\
+        name: people
+        namespace: lake
+        columns: [{{name: id, type: long}}, {{name: name, type: string}}, {{name: tags, type: 'map<string, int>'}}]
+        pipeline: {{pattern: event_stream, source: {{path: "${{LAKEHOUSE_LANDING}}", format: parquet}}, on_bad_rows: {on_bad_rows}}}
+    """)
+    tags = pa.array([[("a", 1)], None, [("a", 1), ("a", 2)]], pa.map_(pa.string(), pa.int32()))
+    names = pa.array([b"ada", b"\xff", None], pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"id": [1, 2, 3], "name": names, "tags": tags}), lakehouse.landing / "a.parquet")
+    pq.write_table(pa.table({"id": [4], "name": ["grace"]}), lakehouse.landing / "b.parquet")
+    if on_bad_rows == "fail":
+        with pytest.raises(LakehouseError, match=r"2 rows(.|\n)*row 2, column name: not UTF-8(.|\n)*row 3, column tags: a key of the map"):
+            lakehouse.run(template)
+        assert ids(lakehouse, "lake.people") == [4]
+        return
+    result = lakehouse.run(template)
+    assert (result.rows, result.bad_rows, ids(lakehouse, "lake.people")) == (2, 2, [1, 4])
+    found = {row["source_row"]: row for row in lakehouse.rows("lake.people__quarantine").to_pylist()}
+    assert {row: bad["reason"] for row, bad in found.items()} == {2: "name: not UTF-8", 3: "tags: a key of the map stands twice"}
+    assert json.loads(found[2]["record"])["name"] == "\ufffd"

@@ -565,3 +565,29 @@ def test_a_log_that_is_gone_is_named(users: Dimension) -> None:
     Path(location.removeprefix("file://")).unlink()
     with pytest.raises(TableMismatchError, match=r"The file .*moments.*, which a property of lake\.users names, is gone"):
         users.merge(Change("a", 3, "y"))
+
+
+def test_parquet_that_duckdb_does_not_take_stops_no_other_file(lakehouse: Lakehouse) -> None:
+    text = TEMPLATE.replace("score, type: double", "tags, type: 'map<string, int>'").replace("format: jsonl", "format: parquet")
+    users = Dimension(lakehouse, text)
+
+    def land(name: str, id_: bytes, tags: list[tuple[str, int]], op: bytes = b"update") -> None:
+        columns = {
+            "id": pa.array([id_], pa.binary()).view(pa.string()),
+            "region": pa.array([1], pa.int32()),
+            "plan": ["x"],
+            "tags": pa.array([tags], pa.map_(pa.string(), pa.int32())),
+            "changed_at": pa.array([date(2024, 1, 1)]).cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC")),
+            "op": pa.array([op], pa.binary()).view(pa.string()),
+        }
+        pq.write_table(pa.table(columns), lakehouse.landing / name)
+
+    land("1.parquet", b"\xff", [])
+    land("2.parquet", b"a", [("t", 1), ("t", 2)])
+    land("3.parquet", b"b", [("t", 1)])
+    land("4.parquet", b"c", [], op=b"\xff")
+    with pytest.raises(FilesNotTakenError) as error:
+        lakehouse.run(users.template)
+    for reason in ("column id: not UTF-8", "column tags: a key of the map stands twice", "column op: not UTF-8"):
+        assert reason in str(error.value)
+    assert lakehouse.rows("lake.users")["id"].to_pylist() == ["b"]

@@ -21,7 +21,7 @@ Define = Callable[..., Definitions]
 COLUMNS = [
     "id, type: long",
     "day, type: date, required: true",
-    "valid_from, type: timestamptz",
+    "valid_from, type: timestamptz, required: true",
     "valid_to, type: timestamptz",
     "is_current, type: boolean",
 ]
@@ -194,6 +194,7 @@ def test_daily_partitions_of_features(define: Define, tmp_path: Path) -> None:
             source=SOURCE,
             one=f'{DAILY}, inputs: [source], partitions: {{start: "2024-01-30", end: "2024-02-02"}}}}',
             two=f'{DAILY}, inputs: [one, source], partitions: {{start: "2024-01-30"}}, window: 3d}}',
+            three=f'{DAILY}, inputs: [two], partitions: {{start: "2024-01-01"}}}}',
         )
     )
     one, two = (assets[f"shop/{name}"] for name in ("one", "two"))
@@ -203,6 +204,8 @@ def test_daily_partitions_of_features(define: Define, tmp_path: Path) -> None:
     assert one.get_asset_spec().metadata["partition_expr"] == "day"
     mapping = {dep.asset_key.path[-1]: dep.partition_mapping for dep in two.get_asset_spec().deps}
     assert mapping == {"source": None, "one": TimeWindowPartitionMapping(start_offset=-2, allow_nonexistent_upstream_partitions=True)}
+    [dep] = assets["shop/three"].get_asset_spec().deps
+    assert dep.partition_mapping == TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)  # a backfill may begin before
 
 
 def test_schedules_of_features_stand_beside_the_others_of_their_time(define: Define, tmp_path: Path) -> None:
