@@ -1,7 +1,8 @@
 """Schedules from the templates' ``cron``: one for each distinct expression, so that a thousand tables load as fast as ten.
 
 Those of event streams and dimensions run their assets as they are. Those of feature tables look first which days are to
-be computed: a day that is over, and each of the lookback whose inputs have changed since it was computed.
+be computed: a day that is over, and each of the lookback whose inputs have changed since it was computed. Tables that read
+one another are computed by one run, in their order.
 """
 
 from __future__ import annotations
@@ -15,23 +16,28 @@ from typing import Literal
 from dagster import (
     AssetKey,
     AssetSelection,
+    DagsterInstance,
+    DagsterRunStatus,
     DefaultScheduleStatus,
     RunRequest,
+    RunsFilter,
     ScheduleDefinition,
     ScheduleEvaluationContext,
     SkipReason,
 )
 from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NAME
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 
 from dagster_project.assets.common import asset_key
 from lakehouse.catalog import open_catalog
-from lakehouse.days import day_ranges
+from lakehouse.days import format_days, parse_days
+from lakehouse.feature_runs import FeatureRun, in_order, plan_runs
 from lakehouse.settings import LakehouseSettings
-from lakehouse.staleness import due_days
+from lakehouse.staleness import DueDays
 from lakehouse.template import TableTemplate
 
 _WORDS = {"*": "every", "/": "by", ",": "and", "-": "to", "#": "nth"}
+_UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 
 
 def build_schedules(templates: Iterable[TableTemplate], status: Literal["running", "stopped"]) -> list[ScheduleDefinition]:
@@ -74,24 +80,28 @@ def _feature_schedule(
     cron: str, tables: Sequence[TableTemplate], by_table: Mapping[str, TableTemplate], status: DefaultScheduleStatus
 ) -> ScheduleDefinition:
     def evaluate(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
-        today = context.scheduled_execution_time.astimezone(UTC).date()
-        catalog = open_catalog(LakehouseSettings.load())
-        requests: list[RunRequest] = []
+        due = DueDays(open_catalog(LakehouseSettings.load()), by_table, context.scheduled_execution_time.astimezone(UTC).date())
+        looked_at: list[TableTemplate] = []
         failures: dict[str, Exception] = {}
-        for template in tables:
+        for template in in_order(due, tables):
             try:
-                days = due_days(catalog, template, template.input_templates(by_table), today)
+                due.of(template)
+                looked_at.append(template)
             except Exception as error:  # one table's must not keep the others from being computed
-                context.log.warning(f"{template.table_name} is not looked at: {type(error).__name__}: {error}")
+                # Dagster takes no requests from a tick that fails, so that this line is all that it shows.
+                context.log.error(f"{template.table_name} is not looked at: {type(error).__name__}: {error}")
                 failures[template.table_name] = error
-                continue
-            requests += [_request(template, first, last) for first, last in day_ranges(days)]
         if len(failures) == len(tables):
             raise next(iter(failures.values()))
-        if not requests:
-            not_seen = f" Not looked at: {', '.join(failures)}." if failures else ""
-            yield SkipReason(f"No day of {len(tables)} feature tables is to be computed.{not_seen}")
-        yield from requests
+        in_flight = days_in_flight(context.instance, looked_at)
+        runs = plan_runs(due, looked_at, in_flight)
+        not_now = _not_now(due, looked_at, runs)
+        for line in not_now:
+            context.log.info(line)
+        if not runs:
+            lines = [*not_now, *([f"Not looked at: {', '.join(failures)}."] if failures else [])]
+            yield SkipReason(" ".join([f"No day of {len(tables)} feature tables is to be computed.", *lines]))
+        yield from map(_request, runs)
 
     return ScheduleDefinition(
         name=f"features_{schedule_name(cron)}",
@@ -105,10 +115,32 @@ def _feature_schedule(
     )
 
 
-def _request(template: TableTemplate, first: date, last: date) -> RunRequest:
-    """One run for days without a gap. Dagster takes a key once per tick, so that a tick that is repeated asks for nothing more."""
+def days_in_flight(instance: DagsterInstance, tables: Iterable[TableTemplate]) -> dict[str, set[date]]:
+    """The days of feature tables that a run is about to compute, or is computing."""
+    found: dict[AssetKey, set[date]] = {asset_key(template): set() for template in tables}
+    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
+        one = run.tags.get(PARTITION_NAME_TAG)
+        first, last = (run.tags.get(tag, one) for tag in (ASSET_PARTITION_RANGE_START_TAG, ASSET_PARTITION_RANGE_END_TAG))
+        for key in found.keys() & (run.asset_selection or ()):
+            if first and last:
+                found[key].update(parse_days(f"{first}..{last}"))
+    return {template.table_name: found[asset_key(template)] for template in tables}
+
+
+def _not_now(due: DueDays, tables: Iterable[TableTemplate], runs: Sequence[FeatureRun]) -> list[str]:
+    """What is due of tables and in no run, one sentence each."""
+    lines: list[str] = []
+    for template in tables:
+        asked = [(run.first, run.last) for run in runs if template in run.tables]
+        if left := [day for day in due.of(template) if not any(first <= day <= last for first, last in asked)]:
+            lines.append(f"{template.table_name}: {format_days(left)} wait for a run that is under way, or for an input's days.")
+    return lines
+
+
+def _request(run: FeatureRun) -> RunRequest:
+    """Dagster takes a key once per tick, so that a tick that is repeated asks for nothing more."""
     return RunRequest(
-        run_key=f"{template.table_name}/{first}..{last}",
-        asset_selection=[asset_key(template)],
-        tags={ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()},
+        run_key=f"{','.join(template.table_name for template in run.tables)}/{run.first}..{run.last}",
+        asset_selection=[asset_key(template) for template in run.tables],
+        tags={ASSET_PARTITION_RANGE_START_TAG: run.first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: run.last.isoformat()},
     )

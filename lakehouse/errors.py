@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+_QUARANTINE = "Correct them. Those of a pipeline's source files can be put aside instead: set `on_bad_rows: quarantine` in the template."
+
 
 class LakehouseError(Exception):
     """The root: what is wrong, where, and what to do about it."""
@@ -69,14 +71,10 @@ class SourceError(LakehouseError):
 class BadRowsError(LakehouseError):
     """Rows that do not fit the table. The message has counts and examples, never a value of a pii column."""
 
-    def __init__(self, table: str, count: int, examples: Sequence[str]) -> None:
+    def __init__(self, table: str, count: int, examples: Sequence[str], remedy: str = _QUARANTINE) -> None:
         self.table, self.count, self.examples = table, count, list(examples)
         shown = "".join(f"\n  {example}" for example in examples)
-        super().__init__(
-            f"{count:,} rows do not fit {table}, for example:{shown}\n"
-            "None of them is written. Correct them. Those of a pipeline's source files can be put aside instead: "
-            "set `on_bad_rows: quarantine` in the template."
-        )
+        super().__init__(f"{count:,} rows do not fit {table}, for example:{shown}\nNone of them is written. {remedy}")
 
 
 class FeatureSqlError(LakehouseError):

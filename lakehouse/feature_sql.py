@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -27,6 +28,10 @@ _CLOCK_AND_DICE = frozenset(
     uuid uuidv4 uuidv7
     """.split()  # noqa: SIM905
 )
+_LOOKS = ("describe", "desc", "show", "summarize")  # to DuckDB queries, which can stand in no other
+_TOKEN = re.compile(rb"\$?\w+|[^\w\s]")
+_ONE_AT_A_TIME = threading.RLock()
+DICE = frozenset("gen_random_uuid nextval random sample setseed uuid uuidv4 uuidv7".split())  # noqa: SIM905
 _RUNS_TEXT = ("query", "query_table")
 _ERROR = re.compile(r"(?:[A-Z]\w+(?: \w+)* Error: )?(?P<body>.*?)(?:\n\nLINE (?P<line>\d+):.*)?\Z", re.DOTALL)
 _SUGGESTION = re.compile(r"Candidate bindings: .*|Did you mean \"(?!pg_|duckdb_|sqlite_|information_schema).*")
@@ -68,8 +73,12 @@ class FeatureSql:
             raise FeatureSqlError(self.name, 1, f"it cannot be read: {error}.", "Make it a readable file of UTF-8 text.") from None
         with _errors(self.name):
             statements = _looker().cursor().extract_statements(text)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise FeatureSqlError(self.name, 1, "it is not one SELECT statement.", "Write one query; `with` names its parts.")
+        tokens = _tokens(text)
+        firsts = [token for before, token in zip([(1, ";"), *tokens], tokens, strict=False) if before[1] == ";" != token[1]]
+        words = [word.lower() for _, word in tokens if word.isalpha()]
+        is_query = len(statements) == 1 and statements[0].type == duckdb.StatementType.SELECT
+        if not is_query or (words and words[0] in _LOOKS):
+            raise FeatureSqlError(self.name, *_no_query(firsts, words))
         self.text = _without_semicolons(text)
         self.parameters = sorted(statements[0].named_parameters)
         if others := [name for name in self.parameters if name.lower() != PARAMETER]:
@@ -86,9 +95,12 @@ class FeatureSql:
         Raises:
             FeatureSqlError: it names what is not there, or types do not fit.
         """
+        values = self.values(date(2024, 1, 1))
         with _tables(relations) as connection, _errors(self.name):
-            described = connection.execute(f"describe {self.text}", self.values(date(2024, 1, 1))).fetchall()
-        return [(name, _arrow_type(type_)) for name, type_, *_ in described]
+            described = connection.execute(f"describe {self.text}", values).fetchall()
+            with connection.execute(f"select * from ({self.text}\n) limit 0", values).to_arrow_reader(1) as reader:
+                types = reader.schema.types
+        return [(name, pa.uuid() if found == "UUID" else type_) for (name, found, *_), type_ in zip(described, types, strict=True)]
 
     def columns_read(self, relations: Relations) -> dict[str, list[str]]:
         """The columns of each table that the SQL may read: those that it names, or all where it may mean all."""
@@ -105,7 +117,7 @@ class FeatureSql:
         found: list[tuple[int, str]] = []
         for node in _nodes(self._tree()):
             name = _called(node)
-            if name in _CLOCK_AND_DICE:
+            if name in _CLOCK_AND_DICE or (name == "age" and len(node["children"]) == 1):  # until today
                 before = self.text.encode()[: node.get("query_location", 0)]
                 found.append((before.count(b"\n") + 1, name))
         return sorted(set(found))
@@ -116,7 +128,29 @@ class FeatureSql:
         return json.loads(row[0]).get("statements", []) if row else []
 
     def _line_of(self, parameter: str) -> int:
-        return self.text[: max(0, self.text.find(f"${parameter}"))].count("\n") + 1
+        tokens = _tokens(self.text)
+        names = ("$" + parameter, *(["?"] if parameter.isdigit() else []))
+        return next((line for line, token in tokens if token in names), 1)
+
+
+def _tokens(text: str) -> list[tuple[int, str]]:
+    """Line and text of each word and sign, up to where the next one may begin; comments are none."""
+    data = text.encode()
+    positions = [position for position, _ in duckdb.tokenize(text)]
+    found = [(position, _TOKEN.match(data, position)) for position in positions]
+    return [(data.count(b"\n", 0, position) + 1, match[0].decode()) for position, match in found if match]
+
+
+def _no_query(firsts: Sequence[tuple[int, str]], words: Sequence[str]) -> tuple[int, str, str]:
+    """The line, what it is, and the remedy for what is not one SELECT statement: each one's first word, and all words."""
+    remedy = "Write one query; `with` names its parts."
+    if not firsts:
+        return 1, "it is empty.", remedy
+    if len(firsts) > 1:
+        return firsts[1][0], "a second statement begins here.", remedy
+    if "pivot" in words:
+        return firsts[0][0], "the columns of its PIVOT depend on the rows.", "Name the values: `pivot … on column in ('a', 'b')`."
+    return firsts[0][0], f"it is a {words[0].upper() if words else firsts[0][1]} statement, and no SELECT.", remedy
 
 
 def _without_semicolons(text: str) -> str:
@@ -137,6 +171,8 @@ def explained(file: str, error: Exception) -> FeatureSqlError:
     suggestion = _SUGGESTION.search(match["body"])
     if "file system operations are disabled" in problem:
         remedy = "A feature table reads its pipeline's inputs and nothing else."
+    elif "Unsupported Arrow type" in problem:
+        remedy = "Cast it to a type that a table can have."
     elif problem.startswith("Table with name"):
         remedy = " ".join(["Correct the name, or add the table to pipeline.inputs.", *([suggestion[0]] if suggestion else [])])
     else:
@@ -155,18 +191,17 @@ def _looker() -> duckdb.DuckDBPyConnection:
 @contextmanager
 def _tables(relations: Relations) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that has these tables, without rows, until the end."""
-    connection = _looker().cursor()
-    connection.begin()
-    try:
+    with _ONE_AT_A_TIME, closing(_looker().cursor()) as connection:
+        connection.begin()
         for table, schema in relations.tables.items():
             namespace, name = map(quoted, table.split("."))
             columns = ", ".join(f"{quoted(field.name)} {_duckdb_type(field.type)}" for field in schema)
             connection.execute(f"create schema if not exists {namespace}; create table {namespace}.{name} ({columns})")
         create_short_names(connection, relations)
-        yield connection
-    finally:
-        connection.rollback()
-        connection.close()
+        try:
+            yield connection
+        finally:
+            connection.rollback()
 
 
 @cache
@@ -178,17 +213,6 @@ def _duckdb_type(type_: pa.DataType) -> str:
     connection.close()
     assert described is not None
     return str(described[1])
-
-
-@cache
-def _arrow_type(type_: str) -> pa.DataType:
-    """What DuckDB hands values of its types over as; a uuid as such, which the engine makes of its text."""
-    if type_ == "UUID":
-        return pa.uuid()
-    connection = _looker().cursor()
-    found = connection.execute(f"select cast(null as {type_}) limit 0").to_arrow_reader(1).schema.types[0]
-    connection.close()
-    return found
 
 
 def create_short_names(connection: duckdb.DuckDBPyConnection, relations: Relations) -> None:
@@ -203,7 +227,7 @@ def create_short_names(connection: duckdb.DuckDBPyConnection, relations: Relatio
 def _errors(file: str) -> Iterator[None]:
     try:
         yield
-    except duckdb.Error as error:
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # a reader raises DuckDB's errors as its own
         raise explained(file, error) from None
 
 

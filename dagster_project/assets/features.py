@@ -52,8 +52,9 @@ def _partitions(partitions: FeaturePartitions) -> DailyPartitionsDefinition:
 
 
 def _dependency(template: TableTemplate, window: int | None) -> AssetDep:
-    """Another feature table's partitions are those of the window; other tables have none in Dagster."""
+    """Another feature table's partitions are those of the window, or the day's own; other tables have none in Dagster."""
     mapping = None
-    if template.feature_table is not None and window is not None:
-        mapping = TimeWindowPartitionMapping(start_offset=1 - window, allow_nonexistent_upstream_partitions=True)
+    if template.feature_table is not None:
+        # Without a window all days before are seen as well, which no mapping says: of these Dagster shows the day itself.
+        mapping = TimeWindowPartitionMapping(start_offset=1 - (window or 1), allow_nonexistent_upstream_partitions=True)
     return AssetDep(asset_key(template), partition_mapping=mapping)

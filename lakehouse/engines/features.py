@@ -63,7 +63,9 @@ def compute_days(settings: LakehouseSettings, catalog: Catalog, work: ComputeDay
                 if len(days) > 1 and number * _PROGRESS_STEPS // len(days) > (number - 1) * _PROGRESS_STEPS // len(days):
                     progress(f"{template.table_name}: computing {day}, day {number + 1:,} of {len(days):,}")
                 day_filter = EqualTo(term=Reference(column), value=literal(day.isoformat()))
-                yield from fitting(table, computation.rows(day), day_filter, f"the result of {computation.sql.name} for {day}")
+                what, remedy = f"the result of {computation.sql.name} for {day}", "Correct the SQL."
+                outside = f"{what} has rows of another day: select $day as {column}."
+                yield from fitting(table, computation.rows(day), day_filter, what, outside, remedy)
 
         result = replace_rows(settings, table, rows(), _days_filter(column, days), batch, settings.write_memory // 2, hidden)
     return replace(result, days=batch.days)

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 
 from pyiceberg.types import DateType
 
-from lakehouse.conform import described, is_lossless
 from lakehouse.days import DAY
 from lakehouse.errors import FeatureSqlError
 from lakehouse.pipelines import DURATION_PATTERN, FeatureTablePipeline, parse_duration
 from lakehouse.rules.base import Context, Path, Rule, Violation, typed
 from lakehouse.template import TableTemplate
+from lakehouse.values import described, is_lossless
 
 if TYPE_CHECKING:
     from lakehouse.feature_sql import FeatureSql, Relations
 
 _SQL: Path = ("pipeline", "sql")
+_RESERVED = ("temp", "memory", "system", "pg_catalog", "information_schema")
 
 
 class _FeatureRule(Rule, abstract=True):
@@ -119,6 +120,8 @@ class FeatureInputs(_FeatureRule):
                 yield Violation(path, f"no template describes `{name}`.", f"Tables: {', '.join(sorted(context.tables))}.")
             elif len(found) > 1:
                 yield Violation(path, f"`{name}` may be {' or '.join(sorted(found))}.", "Write namespace.name.")
+            elif (namespace := found[0].split(".")[0]) in _RESERVED:
+                yield Violation(path, f"SQL cannot name a table in `{namespace}`, which DuckDB has itself.", "Use another namespace.")
 
 
 class FeatureCycle(_FeatureRule):
@@ -173,6 +176,9 @@ class FeatureQuery(_FeatureRule):
                 yield Violation(_SQL, f"{sql.name} gives a column `{name}`, which the table lacks.", "Add it to columns, or leave it out.")
             elif given.count(name) > 1:
                 yield Violation(_SQL, f"{sql.name} gives the column `{name}` twice.", "Name one of them otherwise.")
+            elif "struct<: " in str(type_):  # as DuckDB has it of row(1, 2)
+                message = f"{sql.name} gives `{name}` as a struct without names."
+                yield Violation(_SQL, message, "Name the struct's fields: {'a': …}, not row(…).")
             elif not is_lossless(type_, target := template.arrow_schema.field(name).type):
                 message = f"{sql.name} gives `{name}` as {described(type_)}; the table has {described(target)}."
                 yield Violation(_SQL, message, f"Cast it in the SQL, or make the column another type than {columns[name].type}.")
@@ -189,6 +195,8 @@ class FeatureClock(_FeatureRule):
     sees_others = True
 
     def check_pipeline(self, template: TableTemplate, pipeline: FeatureTablePipeline, context: Context) -> Iterator[Violation]:
+        from lakehouse.feature_sql import DICE
+
         try:
             found = _sql_of(template, context)
             calls = found[0].clock_and_dice() if found else []
@@ -196,7 +204,8 @@ class FeatureClock(_FeatureRule):
             return  # a finding of its own
         for line, name in calls:
             message = f"{found[0].name if found else ''}:{line}: `{name}` gives other features whenever a day is computed again."
-            yield Violation(_SQL, message, "Use $day.")
+            remedy = "Take what is the same each time: a hash of the row's key, say." if name in DICE else "Use $day."
+            yield Violation(_SQL, message, remedy if name != "age" else "Give it two: `age($day, …)`.")
 
 
 def _sql_of(template: TableTemplate, context: Context) -> tuple[FeatureSql, Relations] | None:

@@ -29,7 +29,7 @@ from lakehouse.days import format_days
 from lakehouse.duck import connect
 from lakehouse.engines import ComputeDays, WriteResult, inputs
 from lakehouse.errors import BadRowsError, FeatureSqlError, LakehouseError, TableMismatchError
-from lakehouse.staleness import due_days
+from lakehouse.staleness import DueDays
 from lakehouse.template import TableTemplate
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class Shop:
         return self.lakehouse.engine.compute_days(work, Batch(batch or f"run-{self.runs}"), self.lakehouse.messages.append)
 
     def due(self, today: date) -> list[date]:
-        return due_days(self.lakehouse.catalog, self.template, self.inputs, today)
+        return due(self.lakehouse, self.template, *self.inputs, today=today)
 
     def rows(self) -> list[Row]:
         found = self.lakehouse.rows("shop.features").to_pylist()
@@ -127,6 +127,10 @@ class Shop:
 
     def seen(self, day: date) -> list[str]:
         return sorted(row["row"] for row in self.rows() if row["day"] == day)
+
+
+def due(lakehouse: Lakehouse, template: TableTemplate, *inputs: TableTemplate, today: date) -> list[date]:
+    return DueDays(lakehouse.catalog, {found.table_name: found for found in (template, *inputs)}, today).of(template)
 
 
 def shop(
@@ -224,6 +228,13 @@ from events left join (from users where is_current) using (user_id)
 where user_id is not null
 group by user_id
 """
+
+
+def test_whether_a_version_was_current_needs_no_other_column(lakehouse: Lakehouse) -> None:
+    made = shop(lakehouse, "select $day as day, user_id as row from users where is_current", SEEN, inputs="[users]")
+    made.users(("a", "free", at(1), at(3)), ("b", "free", at(1), None))
+    made.compute(D2, D3)
+    assert (made.seen(D2), made.seen(D3)) == (["a", "b"], ["b"])
 
 
 @pytest.mark.parametrize("transform", ["identity", "day"])
@@ -470,8 +481,13 @@ def test_the_connection_reads_only_what_it_may(tmp_path: Path) -> None:
 def test_rows_of_another_day_are_an_error(lakehouse: Lakehouse, day_of_rows: str) -> None:
     made = shop(lakehouse, SUMS_SQL.replace("$day as day", f"{day_of_rows} as day"), SUMS)
     made.events({"id": 1, "at": at(1), "user_id": "a"}, {"id": 2, "at": at(1), "user_id": "b"})
-    with pytest.raises(BadRowsError, match=r"(?s)2 rows do not fit shop\.features.*outside the partition"):
+    with pytest.raises(BadRowsError) as error:
         made.compute(D1)
+    assert str(error.value) == (
+        "2 rows do not fit shop.features, for example:\n"
+        "  the result of features.sql for 2024-01-01 has rows of another day: select $day as day.\n"
+        "None of them is written. Correct the SQL."
+    )
     nothing_is_written(lakehouse)
 
 
@@ -699,12 +715,14 @@ def test_what_cannot_be_known_any_more_is_due(lakehouse: Lakehouse) -> None:
 
 
 def test_an_input_that_was_not_one_before(lakehouse: Lakehouse) -> None:
-    made = shop(lakehouse)
+    made = shop(lakehouse, SEEN_SQL.split("union")[0], inputs="[events]")
     made.compute(D1)
     assert made.due(D2) == []
-    events = made.inputs[0]
-    assert due_days(lakehouse.catalog, made.template, [*made.inputs, made.template], D2) == [D1]
-    assert due_days(lakehouse.catalog, made.template, [events], D2) == []
+    more = shop(lakehouse, SEEN_SQL.split("union")[0])
+    assert more.due(D2) == [D1]
+    more.compute(D1, batch="more")
+    assert more.due(D2) == []
+    assert shop(lakehouse, SEEN_SQL.split("union")[0], inputs="[events]").due(D2) == []  # one less
 
 
 def test_features_of_features(lakehouse: Lakehouse) -> None:
@@ -721,9 +739,9 @@ def test_features_of_features(lakehouse: Lakehouse) -> None:
     lakehouse.engine.compute_days(work, Batch("week"), print)
     found = {row["day"]: sorted(row["row"].split()) for row in lakehouse.rows("shop.week").to_pylist()}
     assert found == {D1: [f"{D1}"], D2: [f"{D1}", f"{D2}"], D3: [f"{D2}", f"{D3}"], D4: [f"{D3}", f"{D4}"]}
-    assert due_days(lakehouse.catalog, week, [made.template], D5) == []
+    assert due(lakehouse, week, made.template, *made.inputs, today=D5) == []
     made.compute(D2)
-    assert due_days(lakehouse.catalog, week, [made.template], D5) == [D2, D3]
+    assert due(lakehouse, week, made.template, *made.inputs, today=D5) == [D2, D3]
 
 
 # Whatever the order in which rows come: after the due days were computed, all are as if computed from scratch.

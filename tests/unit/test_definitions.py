@@ -120,7 +120,7 @@ def test_asset_graph_of_the_checked_in_templates(snapshot: SnapshotAssertion, mo
     ids=["event_stream", "short-form", "no-pipeline", "scd_type2", "feature_table"],
 )
 def test_a_template_becomes_an_asset_by_its_pattern_alone(define: Define, tmp_path: Path, text: str, becomes_asset: bool) -> None:
-    (tmp_path / "other.sql").write_text("select cast($day as date) as day")
+    (tmp_path / "other.sql").write_text("select $day as day, $day::timestamptz as valid_from")
     assets = assets_of(define(one=text, other=""))
     assert set(assets) == ({"shop/one"} if becomes_asset else set())
 
@@ -188,7 +188,7 @@ DAILY = "partition_spec: [{column: day, transform: identity}]\npipeline: {patter
 
 
 def test_daily_partitions_of_features(define: Define, tmp_path: Path) -> None:
-    (tmp_path / "day.sql").write_text("select $day as day")
+    (tmp_path / "day.sql").write_text("select $day as day, $day::timestamptz as valid_from")
     assets = assets_of(
         define(
             source=SOURCE,
@@ -209,7 +209,7 @@ def test_daily_partitions_of_features(define: Define, tmp_path: Path) -> None:
 
 
 def test_schedules_of_features_stand_beside_the_others_of_their_time(define: Define, tmp_path: Path) -> None:
-    (tmp_path / "day.sql").write_text("select $day as day")
+    (tmp_path / "day.sql").write_text("select $day as day, $day::timestamptz as valid_from")
     cron, features = CRONS[0], f'{DAILY}, inputs: [events], partitions: {{start: "2024-01-30"}}, cron: "{CRONS[0]}"}}'
     schedules = describe(define(events=scheduled(cron), one=features, two=features, by_hand=features.replace(f', cron: "{cron}"', "")))[
         "schedules"

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from lakehouse.lint import LintResult
+from lakehouse.lint import LintResult, lint_templates
 from lakehouse.settings import PROJECT_ROOT
 
 Lint = Callable[..., LintResult]
@@ -152,11 +153,29 @@ QUERIES: dict[str, tuple[str | bytes, list[str]]] = {
         ],
     ),
     "no SQL": ("\nselct 1", ['features.sql:2: syntax error at or near "selct". Correct it.']),
-    "nothing": ("-- later\n", ["features.sql:1: it is not one SELECT statement. Write one query; `with` names its parts."]),
-    "two statements": (f"{SQL};\n{SQL}", ["features.sql:1: it is not one SELECT statement. Write one query; `with` names its parts."]),
-    "another statement": (
-        "delete from events",
-        ["features.sql:1: it is not one SELECT statement. Write one query; `with` names its parts."],
+    "nothing": ("-- later\n", ["features.sql:1: it is empty. Write one query; `with` names its parts."]),
+    "two statements": (
+        f";{SQL};;\n-- and;\n{SQL};",
+        ["features.sql:5: a second statement begins here. Write one query; `with` names its parts."],
+    ),
+    **{
+        f"another statement: {sql}": (
+            f"-- one\n{sql}",
+            [f"features.sql:2: it is a {word} statement, and no SELECT. Write one query; `with` names its parts."],
+        )
+        for sql, word in (("delete from events", "DELETE"), ("(describe select 1)", "DESCRIBE"), ("show tables", "SHOW"))
+    },
+    "a pivot by what rows say": (
+        "pivot events on user_id using count(*)",
+        ["features.sql:1: the columns of its PIVOT depend on the rows. Name the values: `pivot … on column in ('a', 'b')`."],
+    ),
+    "a struct without names": (
+        SQL.replace("count(*)", "row(1, 2)"),
+        ["features.sql gives `events` as a struct without names. Name the struct's fields: {'a': …}, not row(…)."],
+    ),
+    "a type that no table has": (
+        SQL.replace("count(*)", "1::variant"),
+        ["features.sql:1: Unsupported Arrow type VARIANT. Cast it to a type that a table can have."],
     ),
     "not text": (
         b"\xff",
@@ -166,12 +185,12 @@ QUERIES: dict[str, tuple[str | bytes, list[str]]] = {
         ],
     ),
     "another parameter": (
-        SQL.replace("group", "where amount > $least\ngroup"),
-        ["features.sql:3: $least has no value. The only parameter is $day."],
+        "-- not $least\n" + SQL.replace("group", "where amount > $least and user_id <> '$least'\ngroup"),
+        ["features.sql:4: $least has no value. The only parameter is $day."],
     ),
     "parameters without names": (
         SQL.replace("group", "where amount > ?\ngroup").replace("$day", "date '2024-01-01'"),
-        ["features.sql:1: $1 has no value. The only parameter is $day."],
+        ["features.sql:3: $1 has no value. The only parameter is $day."],
     ),
     "a file": (
         SQL.replace("from events", "from read_csv('/etc/passwd')"),
@@ -234,17 +253,22 @@ def test_queries_that_are_right(problems: Callable[..., Found], sql: str) -> Non
     assert problems(sql=sql) == []
 
 
+HASH = "Take what is the same each time: a hash of the row's key, say."
+
+
 @pytest.mark.parametrize(
     ("old", "new", "line", "name"),
     [
         ("count(*)", "count(*) filter (where events.at > now())", 1, "now"),
+        ("count(*)", "count(*) filter (where age(events.at) < interval 1 day and age($day, events.at) > interval 1 day)", 1, "age"),
         ("group by", "-- ä\nwhere cast(events.at as date) < current_date\ngroup by", 4, "current_date"),
         ("count(*)", "cast(random() * 10 as int)", 1, "random"),
         ("from events", "from events tablesample 10 rows", 2, "sample"),
     ],
 )
 def test_a_clock_or_dice(problems: Callable[..., Found], old: str, new: str, line: int, name: str) -> None:
-    says = f"features.sql:{line}: `{name}` gives other features whenever a day is computed again. Use $day."
+    remedy = {"random": HASH, "sample": HASH, "age": "Give it two: `age($day, …)`."}.get(name, "Use $day.")
+    says = f"features.sql:{line}: `{name}` gives other features whenever a day is computed again. {remedy}"
     assert problems(sql=SQL.replace(old, new)) == [("warning[feature-clock]", 13, "pipeline.sql", says)]
 
 
@@ -253,6 +277,29 @@ def test_an_input_without_a_time_is_a_warning(problems: Callable[..., Found]) ->
     says = "shop.events is partitioned by no time: the SQL sees all its rows, also those of later days. "
     remedy = "Partition it by the day of its event time, or see to it that its rows never change."
     assert found == ("warning[feature-event-time]", 14, "pipeline.inputs[0]", says + remedy)
+
+
+@pytest.mark.parametrize("namespace", ["temp", "memory", "system", "pg_catalog", "information_schema"])
+def test_a_namespace_that_duckdb_has_itself(problems: Callable[..., Found], namespace: str) -> None:
+    says = f"SQL cannot name a table in `{namespace}`, which DuckDB has itself. Use another namespace."
+    assert problems(events=EVENTS.replace("namespace: shop", f"namespace: {namespace}")) == [
+        ("error[feature-inputs]", 14, "pipeline.inputs[0]", says)
+    ]
+
+
+def test_a_struct_with_and_without_names(problems: Callable[..., Found]) -> None:
+    features = FEATURES.replace("type: int}", 'type: "struct<a: int, b: int>"}')
+    assert problems(features, SQL.replace("count(*)", "{'a': 1, 'b': 2}")) == []
+    [(rule, *_, says)] = problems(features, SQL.replace("count(*)", "row(1, 2)"))
+    assert rule == "error[feature-query]"
+    assert says == "features.sql gives `events` as a struct without names. Name the struct's fields: {'a': …}, not row(…)."
+
+
+def test_many_threads_lint_at_once(tmp_path: Path) -> None:
+    for name, text in (("features.yaml", FEATURES), ("events.yaml", EVENTS), ("features.sql", SQL)):
+        (tmp_path / name).write_text(text)
+    with ThreadPoolExecutor(8) as threads:
+        assert {len(result.problems) for result in threads.map(lint_templates, [tmp_path] * 40)} == {0}
 
 
 @pytest.mark.parametrize(
