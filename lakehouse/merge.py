@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -28,7 +29,7 @@ from lakehouse import merge_sql
 from lakehouse.changes import ChangeRecords
 from lakehouse.duck import connect, quoted
 from lakehouse.errors import MemoryLimitError, TableMismatchError
-from lakehouse.read import CachedRows, ahead, batch_rows
+from lakehouse.read import CachedRows, batch_rows
 from lakehouse.segments import SegmentLog
 from lakehouse.values import without_uuids
 from lakehouse.write import DataFileWriter, arrow_schema, delete_files
@@ -37,6 +38,7 @@ MOMENTS = "lakehouse.moments"
 _BATCH_ROWS = 131_072
 # Of so many keys it costs less to look each row up in Arrow first than to join all rows.
 _FEW_KEYS = 50_000
+_LARGE = 500_000
 # From so many small files of a partition on, they become one.
 _MANY_FILES = 8
 _NEW = "from outcome where not _same"
@@ -206,11 +208,20 @@ class Merge:
                     writer.write(batch)
             # A large file keeps its order, and need not be sorted again.
             for task, gone in rewritten:
-                writer.rewrite(task.file, ahead(self._without(task, gone, schema)))
+                for start, end in self._parts(task, planned):
+                    writer.rewrite(task.file, islice(self._without(task, gone, schema), start, end))
             rows = batch_rows(self._bytes, self._written)
             for batch in self._execute(f"select {self._select_list()} {_NEW}").to_arrow_reader(rows):
                 writer.write(batch.cast(_plain(schema)).cast(schema))
             return [task.file for task, _ in (*joined, *rewritten)], writer.finish()
+
+    def _parts(self, task: FileScanTask, planned: list[FileScanTask]) -> list[tuple[int, int | None]]:
+        """A table's only large file becomes two, once: two encoders write them at the same time, at this merge and all later ones."""
+        half = self._rows.batches_of(task) // 2
+        largest = max((other.file.record_count for other in planned if other is not task), default=0)
+        if task.file.record_count < _LARGE or largest * _SMALL > task.file.record_count or not half:
+            return [(0, None)]
+        return [(0, half), (half, None)]
 
     def _choose(self, planned: list[FileScanTask]) -> tuple[list[_Loss], list[_Loss]]:
         """The files to be joined with the new rows, so that files stay few, and the large ones that are written again by themselves.

@@ -52,6 +52,10 @@ class CachedRows:
             return rows_of(self._table, [task], columns)
         return (batch if columns is None else batch.select(columns) for batch in kept)
 
+    def batches_of(self, task: FileScanTask) -> int:
+        """How many batches of a file are in memory; 0 where it is to be read."""
+        return len(self._kept.get(task.file.file_path, ()))
+
     def keep(self, task: FileScanTask) -> None:
         """Reads a file into memory, if it fits."""
         if task.file.file_size_in_bytes * self._EXPANSION > self._room:

@@ -591,3 +591,17 @@ def test_parquet_that_duckdb_does_not_take_stops_no_other_file(lakehouse: Lakeho
     for reason in ("column id: not UTF-8", "column tags: a key of the map stands twice", "column op: not UTF-8"):
         assert reason in str(error.value)
     assert lakehouse.rows("lake.users")["id"].to_pylist() == ["b"]
+
+
+def test_the_only_large_file_becomes_two_once(users: Dimension, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.merge._LARGE", 200)
+    monkeypatch.setattr("lakehouse.read._MAX_ROWS", 50)
+    many = [Change(f"user-{number:03}", 1 + number, "x") for number in range(400)]
+    later = [Change(f"user-{number:03}", 500 + number, "y") for number in (0, 399, 1, 398)]
+    users.merge(*many)
+    for changes in (later[:2], later[2:]):
+        users.merge(*changes)
+        counts = sorted(task.file.record_count for task in users.lakehouse.table("lake.users").scan().plan_files())
+        assert len(counts) == 3
+        assert counts[1] > 100
+    assert users.versions == expected([*many, *later])
