@@ -601,7 +601,6 @@ def test_the_only_large_file_becomes_two_once(users: Dimension, monkeypatch: pyt
     users.merge(*many)
     for changes in (later[:2], later[2:]):
         users.merge(*changes)
-        counts = sorted(task.file.record_count for task in users.lakehouse.table("lake.users").scan().plan_files())
-        assert len(counts) == 3
-        assert counts[1] > 100
+        counts = [task.file.record_count for task in users.lakehouse.table("lake.users").scan().plan_files()]
+        assert len([count for count in counts if count > 100]) == 2
     assert users.versions == expected([*many, *later])
