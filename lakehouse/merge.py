@@ -38,14 +38,13 @@ MOMENTS = "lakehouse.moments"
 _BATCH_ROWS = 131_072
 # Of so many keys it costs less to look each row up in Arrow first than to join all rows.
 _FEW_KEYS = 50_000
-_LARGE = 500_000
-# From so many small files of a partition on, they become one.
-_MANY_FILES = 8
-_NEW = "from outcome where not _same"
 # A file is small if it has at most this many times the rows that are written anyway.
 _SMALL = 4
-
-
+# From so many small files of a partition on, they become one.
+_MANY_FILES = 8
+# From so many rows on, a table's only large file is worth two.
+_LARGE = 500_000
+_NEW = "from outcome where not _same"
 # A data file, and the numbers of the rows that it loses.
 _Loss = tuple[FileScanTask, pa.Int64Array]
 
@@ -91,6 +90,8 @@ class Merge:
     ) -> None:
         self._table, self._records, self._moments = table, records, moments
         self._memory, self._hidden, self._progress = memory, hidden, progress
+        # Three eighths are DuckDB's, an eighth is for rows that were read, half is the writer's.
+        self._duckdb_memory = memory * 3 // 8
         self._rows = CachedRows(table, memory // 8)
         self._names = [*records.key, *records.attributes]
         self._sql = merge_sql.MergeSql(records.key, pa.schema([records.schema.field(name) for name in records.attributes]))
@@ -98,7 +99,7 @@ class Merge:
         self._stack = ExitStack()
 
     def __enter__(self) -> Merge:
-        self._db = self._stack.enter_context(connect(self._memory * 3 // 8))
+        self._db = self._stack.enter_context(connect(self._duckdb_memory))
         schema = self._records.schema
         moment = schema.field(self._records.effective_at).type
         content = [(name, without_uuids(schema.field(name).type)) for name in self._names]
@@ -117,7 +118,7 @@ class Merge:
                 raise MemoryLimitError(
                     f"The local disk has no room for the rows of a merge: {tempfile.gettempdir()}. Set TMPDIR."
                 ) from None
-            part = f"{self._memory * 3 / 8 / 2**20:.0f} MiB, three eighths of LAKEHOUSE_WRITE_MEMORY"
+            part = f"{self._duckdb_memory / 2**20:.0f} MiB, three eighths of LAKEHOUSE_WRITE_MEMORY"
             raise MemoryLimitError(f"Merging into {'.'.join(self._table.name())} needs more than {part}. Raise it.") from None
 
     def write(self, batch: pa.RecordBatch) -> None:
