@@ -86,6 +86,51 @@ def _type(field: dict[str, Any]) -> str:
             return "mapping"
 
 
+def terraform_schema() -> dict[str, Any]:
+    """What Terraform's reader needs of the JSON schema, in a form that HCL looks things up in quickly.
+
+    ``allowed`` has what a value may be, ``<model>.<key>=<kind>`` (text, number, bool, list, mapping, null), where the key is one of
+    ``chosen`` the text itself; ``<model>.<key>[]=<kind>`` what may be in a list, or stand for a key of a mapping.
+    """
+    schema = json_schema()
+    models: dict[str, Any] = {"TableTemplate": schema, **schema["$defs"]}
+    fields = {(name, key): field.get("anyOf", [field]) for name, model in models.items() for key, field in model["properties"].items()}
+    chosen = sorted({key for (_, key), choices in fields.items() if any("enum" in choice or "const" in choice for choice in choices)})
+
+    def by_model(keyword: str) -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {name: {} for name in models}
+        for (name, key), choices in fields.items():
+            for choice in (models[name]["properties"][key], *choices):
+                if keyword in choice:
+                    found[name][key] = choice[keyword]
+        return found
+
+    return {
+        "keys": {name: list(model["properties"]) for name, model in models.items()},
+        "chosen": chosen,
+        "allowed": {
+            f"{name}.{key}{token}": True
+            for (name, key), choices in fields.items()
+            for choice in choices
+            for token in _tokens(choice, key in chosen)
+        },
+        "required": {name: model.get("required", []) for name, model in models.items()},
+        "patterns": by_model("pattern"),
+        "minimums": by_model("minimum"),
+        "nonempty": {name: list(keys) for name, keys in by_model("minItems").items()},
+    }
+
+
+def _tokens(choice: dict[str, Any], chosen: bool) -> list[str]:
+    names = {"string": "text", "integer": "number", "number": "number", "boolean": "bool", "array": "list", "null": "null"}
+    if chosen and choice.get("type") != "null":
+        return [f"={value}" for value in choice.get("enum", [choice.get("const")])]
+    kind, inner = names.get(choice.get("type", ""), "mapping"), choice.get("items") or choice.get("additionalProperties")
+    if inner is None:  # what is in the mapping, its own model says
+        return [f"={kind}", *(f"[]={any_kind}" for any_kind in (*names.values(), "mapping") if kind == "mapping")]
+    return [f"={kind}", *(f"[]={names.get(item.get('type', ''), 'mapping')}" for item in inner.get("anyOf", [inner]))]
+
+
 def _default(field: dict[str, Any], required: bool) -> str:
     if required:
         return "required"
@@ -114,6 +159,7 @@ def generated(root: Path) -> dict[Path, str]:
     page = _fill(reference.read_text(encoding="utf-8"), "keys", key_tables())
     return {
         root / "table-templates" / "schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+        root / "terraform" / "modules" / "table_template" / "schema.json": json.dumps(terraform_schema(), indent=1) + "\n",
         configuration: _fill(configuration.read_text(encoding="utf-8"), "settings", configuration_table()),
         reference: _fill(page, "rules", rule_table()),
     }

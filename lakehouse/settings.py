@@ -67,6 +67,15 @@ class LakehouseSettings(BaseSettings):
     glue_catalog_id: str | None = Field(
         None, validation_alias="GLUE_CATALOG_ID", description="aws-glue: the catalog's account, if another."
     )
+    reader_role: str | None = Field(
+        None, validation_alias="LAKEHOUSE_READER_ROLE", description="aws-*: the ARN of the role that reads; Terraform's output."
+    )
+    writer_role: str | None = Field(
+        None, validation_alias="LAKEHOUSE_WRITER_ROLE", description="aws-*: the ARN of the role that pipelines run as; Terraform's output."
+    )
+    admin_role: str | None = Field(
+        None, validation_alias="LAKEHOUSE_ADMIN_ROLE", description="aws-*: the ARN of the role of `lakehouse apply`; Terraform's output."
+    )
     nessie_uri: str | None = Field(None, validation_alias="NESSIE_URI", description="aws-nessie: the server, without /iceberg.")
     branch: str = Field("main", validation_alias="LAKEHOUSE_BRANCH", description="aws-nessie: the branch that everything reads and writes.")
     nessie_token: SecretStr | None = Field(None, validation_alias="NESSIE_TOKEN", description="aws-nessie: a bearer token.")

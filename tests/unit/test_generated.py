@@ -19,7 +19,7 @@ from lakehouse.rules import Rule
 from lakehouse.template import json_schema
 
 ROOT = Path(__file__).parents[2]
-GENERATED = ["table-templates/schema.json", "docs/configuration-reference.md", "docs/template-reference.md"]
+GENERATED = ["terraform/modules/table_template/schema.json", "table-templates/schema.json", "docs/configuration-reference.md", "docs/template-reference.md"]
 TEMPLATES = [*ROOT.glob("table-templates/*.yaml"), *ROOT.glob("examples/*/table-templates/*.yaml")]
 SCHEMA = json.loads((ROOT / "table-templates" / "schema.json").read_text())
 
@@ -39,7 +39,7 @@ def test_a_stale_file_is_named_and_written(
     main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], tmp_path: Path, file: str
 ) -> None:
     for name in GENERATED:
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     arguments = ["--root", str(tmp_path)]
     assert main([*arguments, "--check"]) == 0
