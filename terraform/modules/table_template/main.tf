@@ -59,6 +59,14 @@ locals {
     )
   }]
 
+  keep_snapshots = try(regex("^([1-9][0-9]*)([mhdw])$", local.document.maintenance.keep_snapshots), ["7", "d"])
+  maintenance = {
+    compact = try(tobool(local.document.maintenance.compact), true)
+    # Part of a day counts as one.
+    keep_snapshots_days = ceil(tonumber(local.keep_snapshots[0]) * { m = 1 / 1440, h = 1 / 24, d = 1, w = 7 }[local.keep_snapshots[1]])
+    keep_at_least       = try(tonumber(local.document.maintenance.keep_at_least), 20)
+  }
+
   table = {
     namespace        = "${var.namespace_prefix}${local.namespace}"
     name             = local.name
@@ -70,6 +78,7 @@ locals {
     partition_fields = local.partition_fields
     sort_order       = local.sort_fields
     properties       = try({ for key, value in local.document.properties : key => tostring(value) }, {})
+    maintenance      = local.maintenance
     readable_columns = {
       reader = [for name in local.column_names : name if !contains(local.restricted_names, name)]
       writer = local.column_names
@@ -101,6 +110,7 @@ locals {
     partition_fields = []
     sort_order       = []
     properties       = {}
+    maintenance      = { compact = true, keep_snapshots_days = 7, keep_at_least = 20 }
     readable_columns = {
       reader = []
       writer = local.quarantine_columns[*].name

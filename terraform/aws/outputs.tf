@@ -1,0 +1,38 @@
+# What Python reads: lakehouse env --terraform terraform/aws
+
+output "environment" {
+  description = "The environment variables of the Python side. `lakehouse env --terraform terraform/aws` writes them to .env."
+  value = {
+    LAKEHOUSE_BACKEND     = "aws-glue"
+    LAKEHOUSE_WAREHOUSE   = module.storage.warehouse_location
+    LAKEHOUSE_LANDING     = module.storage.landing_location
+    AWS_REGION            = var.region
+    GLUE_CATALOG_ID       = local.account_id
+    LAKEHOUSE_READER_ROLE = module.iam.role_arns["reader"]
+    LAKEHOUSE_WRITER_ROLE = module.iam.role_arns["writer"]
+    LAKEHOUSE_ADMIN_ROLE  = module.iam.role_arns["admin"]
+  }
+}
+
+output "athena" {
+  description = "Role => its workgroup and where its results go."
+  value = { for role, workgroup in module.athena.workgroups : role => {
+    workgroup = workgroup
+    results   = module.athena.results_locations[role]
+  } }
+}
+
+output "buckets" {
+  description = "Kind => name of the bucket."
+  value       = module.storage.buckets
+}
+
+output "kms_key_arn" {
+  description = "ARN of the key of warehouse, landing and results."
+  value       = module.storage.kms_key_arn
+}
+
+output "tables" {
+  description = "Table => the columns that the reader is granted."
+  value       = merge([for table in module.table : table.reader_columns]...)
+}
