@@ -1,108 +1,146 @@
-"""Makes the catalog hold what the templates describe. This version creates what is missing and changes nothing else."""
+"""Makes the catalog hold what the templates describe: creates what is missing, changes what differs, recreates nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
+from pyiceberg.exceptions import CommitFailedException, NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from lakehouse.catalog import table_location
-from lakehouse.inspect import partition_texts, sort_texts
+from lakehouse.errors import LakehouseError
+from lakehouse.glue import GlueTables
+from lakehouse.plan import TablePlan
+from lakehouse.schema_plan import former_names_property
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import METRICS_PREFIX, TableTemplate
-from lakehouse.types import type_string
+from lakehouse.template import TableTemplate
+
+_ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
 class Applied:
-    """What was done about one table. ``detail`` says how a table that exists differs from its template, or why it failed."""
+    """What was done about one table. ``detail`` says what changed, or why it failed or was refused.
+
+    ``refused``: it has breaking changes, which were not made; the safe ones were.
+    """
 
     table: str
-    action: Literal["created", "exists", "failed"]
+    action: Literal["created", "changed", "exists", "refused", "failed"]
     detail: str = ""
 
 
+class Tables(Protocol):
+    """How one backend holds tables, as far as `apply` is concerned."""
+
+    def load(self, template: TableTemplate) -> Table | None:
+        """The live Iceberg table; None where there is none yet."""
+        ...
+
+    def create(self, template: TableTemplate) -> None:
+        """Makes the table. Raises TableAlreadyExistsError where another was faster."""
+        ...
+
+    def properties(self, template: TableTemplate) -> Mapping[str, str]:
+        """What the backend adds to the template's table properties."""
+        ...
+
+    def check(self, plan: TablePlan) -> None:
+        """Raises LakehouseError where the backend's permissions forbid the change."""
+        ...
+
+
+def open_tables(settings: LakehouseSettings, catalog: Catalog) -> Tables:
+    """The tables of the settings' backend."""
+    return _BACKENDS.get(settings.backend, CatalogTables)(settings, catalog)
+
+
 def apply(settings: LakehouseSettings, catalog: Catalog, templates: Iterable[TableTemplate]) -> Iterator[Applied]:
-    """Creates each missing table, and its quarantine table. A table that fails does not keep the others from being made."""
+    """Creates or changes each table, and its quarantine table. One that fails does not keep the others from being made.
+
+    What differs is changed in one transaction per table. Breaking changes are refused, the others made.
+    """
+    tables = open_tables(settings, catalog)
     for template in templates:
         for wanted in filter(None, (template, template.quarantine)):
             try:
-                yield _apply_one(settings, catalog, wanted)
+                yield _apply_one(tables, wanted)
+            except LakehouseError as error:
+                yield Applied(wanted.table_name, "failed", str(error))
             except Exception as error:
                 yield Applied(wanted.table_name, "failed", f"{type(error).__name__}: {error}")
 
 
-def _apply_one(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate) -> Applied:
-    try:
-        return Applied(template.table_name, "exists", _difference(catalog.load_table(template.table_name), template))
-    except NoSuchTableError:
-        pass
-    _ensure_namespace(catalog, template.namespace)
-    schema = template.iceberg_schema
-    try:
-        catalog.create_table(
+# Another apply, or a pipeline's commit, came between reading and committing: read again, and plan again.
+@retry(
+    retry=retry_if_exception_type(CommitFailedException),
+    stop=stop_after_attempt(_ATTEMPTS),
+    wait=wait_random_exponential(multiplier=0.1, max=5),
+    reraise=True,
+)
+def _apply_one(tables: Tables, template: TableTemplate) -> Applied:
+    if (table := tables.load(template)) is None:
+        try:
+            tables.create(template)
+        except TableAlreadyExistsError:  # another apply was faster, and made the same
+            return Applied(template.table_name, "exists")
+        return Applied(template.table_name, "created")
+    plan = TablePlan(table, template, tables.properties(template))
+    tables.check(plan)
+    updates, requirements = plan.updates()
+    refused = plan.refused
+    made = [str(change) for change in plan.changes if change not in refused]
+    if updates:
+        with table.transaction() as transaction:
+            transaction._apply(updates, requirements)
+    if refused:
+        reasons = [f"{change} ({change.note})" if change.note else str(change) for change in refused]
+        done = f"; done: {'; '.join(made)}" if made else ""
+        return Applied(template.table_name, "refused", f"{'; '.join(reasons)}{done}")
+    return Applied(template.table_name, "changed" if updates else "exists", "; ".join(made))
+
+
+class CatalogTables:
+    """Tables that the catalog creates itself, with their namespaces."""
+
+    def __init__(self, settings: LakehouseSettings, catalog: Catalog) -> None:
+        self._settings, self._catalog = settings, catalog
+
+    def load(self, template: TableTemplate) -> Table | None:
+        try:
+            return self._catalog.load_table(template.table_name)
+        except NoSuchTableError:
+            return None
+
+    def create(self, template: TableTemplate) -> None:
+        self._ensure_namespace(template.namespace)
+        schema = template.iceberg_schema
+        self._catalog.create_table(
             template.table_name,
             schema,
-            location=table_location(settings, template.namespace, template.name),
+            location=table_location(self._settings, template.namespace, template.name),
             partition_spec=template.iceberg_partition_spec(schema),
             sort_order=template.iceberg_sort_order(schema),
-            properties={"format-version": "2", **template.table_properties},
+            properties={"format-version": "2", **template.table_properties, **former_names_property(template, schema)},
         )
-    except TableAlreadyExistsError:  # another apply was faster, and made the same
-        return Applied(template.table_name, "exists")
-    return Applied(template.table_name, "created")
+
+    def properties(self, template: TableTemplate) -> Mapping[str, str]:
+        return {}
+
+    def check(self, plan: TablePlan) -> None:
+        """The catalog has no grants on columns."""
+
+    def _ensure_namespace(self, namespace: str) -> None:
+        try:
+            if not self._catalog.namespace_exists(namespace):
+                self._catalog.create_namespace(namespace)
+        except (NamespaceAlreadyExistsError, IntegrityError):
+            return
 
 
-def _ensure_namespace(catalog: Catalog, namespace: str) -> None:
-    try:
-        if not catalog.namespace_exists(namespace):
-            catalog.create_namespace(namespace)
-    except (NamespaceAlreadyExistsError, IntegrityError):
-        return
-
-
-def _difference(table: Table, template: TableTemplate) -> str:
-    """How a live table differs from its template, in words; empty where it does not."""
-    return "; ".join([*_columns(table, template), *_layout(table, template), *_properties(table, template)])
-
-
-def _columns(table: Table, template: TableTemplate) -> Iterator[str]:
-    live, wanted = ({field.name: field for field in schema.fields} for schema in (table.schema(), template.iceberg_schema))
-    if missing := sorted(wanted.keys() - live.keys()):
-        yield f"it lacks {', '.join(missing)}"
-    if extra := sorted(live.keys() - wanted.keys()):
-        yield f"it has {', '.join(extra)}, which the template does not name"
-    both = [(live[name], field) for name, field in wanted.items() if name in live]
-    for old, new in both:
-        if (is_type := type_string(old.field_type)) != (type_ := type_string(new.field_type)):
-            yield f"{old.name} is {is_type}, not {type_}"
-        if old.required != new.required:
-            yield f"{old.name} {'is required' if old.required else 'may be null'} there"
-    if described := [old.name for old, new in both if (old.doc or "") != (new.doc or "")]:
-        yield f"other descriptions of {', '.join(described)}"
-
-
-def _layout(table: Table, template: TableTemplate) -> Iterator[str]:
-    schema, wanted = table.schema(), template.iceberg_schema
-    for what, is_, should in (
-        ("identifier", sorted(schema.identifier_field_names()), sorted(template.identifier)),
-        ("partitions", partition_texts(schema, table.spec()), partition_texts(wanted, template.iceberg_partition_spec(wanted))),
-        ("sort order", sort_texts(schema, table.sort_order()), sort_texts(wanted, template.iceberg_sort_order(wanted))),
-    ):
-        if is_ != should:
-            yield f"{what} {', '.join(is_) or 'none'}, not {', '.join(should) or 'none'}"
-
-
-def _properties(table: Table, template: TableTemplate) -> Iterator[str]:
-    differing = {key: value for key, value in template.table_properties.items() if table.properties.get(key) != value}
-    bounds = [key.removeprefix(METRICS_PREFIX) for key in differing if key.startswith(METRICS_PREFIX) and differing[key] == "none"]
-    for key, value in differing.items():
-        if key.removeprefix(METRICS_PREFIX) not in bounds:
-            yield f"{key} is {table.properties.get(key, 'not set')}, not {value}"
-    if bounds:
-        yield f"bounds of {', '.join(bounds)} are still written by other engines"
+_BACKENDS: dict[str, Callable[[LakehouseSettings, Catalog], Tables]] = {"aws-glue": GlueTables}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -78,7 +79,7 @@ def _aws_glue(settings: LakehouseSettings) -> dict[str, str]:
     _require("boto3", "aws", "The backend aws-glue")
     region = settings.aws_region or ""
     catalog_id = {"glue.id": settings.glue_catalog_id} if settings.glue_catalog_id else {}
-    return {"type": "glue", "glue.region": region, "s3.region": region, **catalog_id}
+    return {"type": "glue", "glue.region": region, "s3.region": region, **catalog_id, **_s3_endpoint()}
 
 
 def _aws_nessie(settings: LakehouseSettings) -> dict[str, str]:
@@ -107,6 +108,12 @@ def _gcp(settings: LakehouseSettings) -> dict[str, str]:
         "header.x-goog-user-project": settings.google_project or "",
         "header.X-Iceberg-Access-Delegation": delegation,
     }
+
+
+def _s3_endpoint() -> dict[str, str]:
+    """AWS's own clients read these variables, PyArrow's S3 does not."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return {"s3.endpoint": endpoint} if endpoint else {}
 
 
 def _require(module: str, extra: str, purpose: str) -> None:

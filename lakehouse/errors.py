@@ -64,6 +64,10 @@ class TableMismatchError(LakehouseError):
     """A live table is not what its template, or the data to be written, needs it to be."""
 
 
+class PermissionOrderError(LakehouseError):
+    """A change that would show a restricted column to those who may not see it: grants are narrowed first."""
+
+
 class SourceError(LakehouseError):
     """Source files that cannot be listed or read, or that changed after they were taken."""
 

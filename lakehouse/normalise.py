@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from pyiceberg.catalog.glue import _IcebergSchemaToGlueType
@@ -12,6 +13,7 @@ from pyiceberg.schema import visit
 from pyiceberg.types import IcebergType
 
 from lakehouse.governance import ROLES, visible_columns
+from lakehouse.pipelines import parse_duration
 from lakehouse.template import TableTemplate
 from lakehouse.types import type_string
 
@@ -21,7 +23,8 @@ def normalised(template: TableTemplate) -> dict[str, dict[str, Any]]:
 
     Each has ``namespace``, ``name``, ``description``, ``owner``, ``tags``, ``columns`` (``name``, ``type``, ``glue_type``,
     ``required``, ``description``, ``pii``, ``access_level``), ``identifier``, ``partition_fields`` (``column``, ``transform``,
-    ``name``), ``sort_order`` (``column``, ``direction``, ``null_order``), ``properties``, and ``readable_columns`` by role.
+    ``name``), ``sort_order`` (``column``, ``direction``, ``null_order``), ``properties``, ``maintenance`` (``compact``,
+    ``keep_snapshots_days``, ``keep_at_least``), and ``readable_columns`` by role.
     """
     return {found.table_name: _table(found) for found in (template, template.quarantine) if found is not None}
 
@@ -57,5 +60,10 @@ def _table(template: TableTemplate) -> dict[str, Any]:
             for sort in template.sort_order
         ],
         "properties": dict(template.properties),
+        "maintenance": {
+            "compact": template.maintenance.compact,
+            "keep_snapshots_days": -(-parse_duration(template.maintenance.keep_snapshots) // timedelta(days=1)),
+            "keep_at_least": template.maintenance.keep_at_least,
+        },
         "readable_columns": {role: visible_columns(template, role) for role in ROLES},
     }

@@ -16,9 +16,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def terraform_folder(target: Path) -> Path:
-    """A copy of the repository's ``terraform/`` without what Terraform left there."""
-    return Path(shutil.copytree(ROOT / "terraform", target, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*")))
+def terraform_folder(target: Path, *left_out: str) -> Path:
+    """A copy of the repository's ``terraform/`` without what Terraform left there, and without some further names."""
+    return Path(shutil.copytree(ROOT / "terraform", target, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", *left_out)))
 
 
 @dataclass(frozen=True)

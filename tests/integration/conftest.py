@@ -1,13 +1,21 @@
-"""One fixture gives every integration test its lakehouse; a later backend is one more entry of ``BACKENDS``."""
+"""One fixture gives every integration test its lakehouse; a later backend is one more entry of ``BACKENDS``.
+
+A module whose tests run on other backends than ``local``, too, says so in a list ``BACKENDS`` of its own.
+"""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import boto3
 import pyarrow as pa
 import pytest
+from aws_server import AwsServer
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
@@ -15,6 +23,7 @@ from lakehouse.apply import Applied, apply
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.engines import AppendFiles, Engine, MergeFiles, WriteResult, open_engine
 from lakehouse.lint import load_templates
+from lakehouse.normalise import normalised
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -28,11 +37,13 @@ class Lakehouse:
     Attributes:
         environment: the variables that another process needs to work on the same lakehouse.
         messages: what engines reported as progress.
+        before_apply: what must be there before `apply`: on AWS, what Terraform makes.
     """
 
     settings: LakehouseSettings
     environment: dict[str, str]
     messages: list[str] = field(default_factory=list)
+    before_apply: Callable[[list[TableTemplate]], None] = field(default=lambda templates: None)
 
     @property
     def landing(self) -> Path:
@@ -61,6 +72,7 @@ class Lakehouse:
         return next(template for template in self.templates() if template.table_name == table)
 
     def apply(self) -> list[Applied]:
+        self.before_apply(self.templates())
         applied = list(apply(self.settings, self.catalog, self.templates()))
         assert not [found for found in applied if found.action == "failed"], applied
         return applied
@@ -86,9 +98,15 @@ class Lakehouse:
         return self.table(name).scan().to_arrow()
 
 
-@pytest.fixture(params=BACKENDS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A lakehouse on each of the module's backends."""
+    if "lakehouse" in metafunc.fixturenames:
+        metafunc.parametrize("lakehouse", getattr(metafunc.module, "BACKENDS", BACKENDS), indirect=True)
+
+
+@pytest.fixture
 def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
-    """A lakehouse on each backend, empty."""
+    """An empty lakehouse."""
     environment = {
         "LAKEHOUSE_BACKEND": request.param,
         "LAKEHOUSE_WAREHOUSE": str(tmp_path / "warehouse"),
@@ -97,6 +115,61 @@ def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     }
     for folder in ("landing", "templates"):
         (tmp_path / folder).mkdir()
+    before_apply: Callable[[list[TableTemplate]], None] = lambda templates: None  # noqa: E731
+    if request.param == "aws-glue":
+        aws = request.getfixturevalue("aws")
+        environment |= {**aws.environment, "LAKEHOUSE_WAREHOUSE": "s3://warehouse", "LAKEHOUSE_READER_ROLE": READER}
+        boto3.client("s3").create_bucket(Bucket="warehouse", CreateBucketConfiguration={"LocationConstraint": REGION})
+        before_apply = make_shells
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    return Lakehouse(LakehouseSettings.load(), environment)
+    return Lakehouse(LakehouseSettings.load(), environment, before_apply=before_apply)
+
+
+REGION = "eu-central-1"
+READER = "arn:aws:iam::123456789012:role/lakehouse-reader"
+
+
+@pytest.fixture(scope="session")
+def aws_server() -> Iterator[AwsServer]:
+    with AwsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(aws_server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
+    """AWS, empty; its callers are administrators of Lake Formation."""
+    aws_server.reset()
+    aws_server.faults.clear()
+    for name, value in aws_server.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in aws_server.removed:
+        monkeypatch.delenv(name, raising=False)
+    boto3.setup_default_session()  # the last test's may have other credentials
+    caller = boto3.client("sts").get_caller_identity()["Arn"]
+    boto3.client("lakeformation").put_data_lake_settings(DataLakeSettings={"DataLakeAdmins": [{"DataLakePrincipalIdentifier": caller}]})
+    return aws_server
+
+
+def make_shells(templates: list[TableTemplate]) -> None:
+    """Databases, and an entry of each table, as terraform/aws/modules/table makes them; what is there stays."""
+    glue = boto3.client("glue")
+    for template in templates:
+        with suppress(glue.exceptions.AlreadyExistsException):
+            glue.create_database(DatabaseInput={"Name": template.namespace, "CreateTableDefaultPermissions": []})
+        for table in normalised(template).values():
+            with suppress(glue.exceptions.AlreadyExistsException):
+                glue.create_table(DatabaseName=table["namespace"], TableInput=shell(table))
+
+
+def shell(table: dict[str, Any]) -> dict[str, Any]:
+    """Glue's table input of a normalised table's shell."""
+    columns = [{"Name": column["name"], "Type": column["glue_type"], "Comment": column["description"]} for column in table["columns"]]
+    return {
+        "Name": table["name"],
+        "Description": table["description"],
+        "Owner": table["owner"] or "owner",
+        "TableType": "EXTERNAL_TABLE",
+        "Parameters": {"table_type": "ICEBERG"},
+        "StorageDescriptor": {"Location": f"s3://warehouse/{table['namespace']}/{table['name']}", "Columns": columns},
+    }

@@ -11,10 +11,36 @@ resource "aws_lakeformation_data_lake_settings" "this" {
 
   admins = setunion(local.admins, var.lakeformation_admins, [each.value, aws_iam_role.this["admin"].arn])
 
+  # The call replaces all settings: what others set is written back as it was found.
+  read_only_admins                      = data.aws_lakeformation_data_lake_settings.current.read_only_admins
+  trusted_resource_owners               = data.aws_lakeformation_data_lake_settings.current.trusted_resource_owners
+  allow_external_data_filtering         = data.aws_lakeformation_data_lake_settings.current.allow_external_data_filtering
+  external_data_filtering_allow_list    = data.aws_lakeformation_data_lake_settings.current.external_data_filtering_allow_list
+  authorized_session_tag_value_list     = data.aws_lakeformation_data_lake_settings.current.authorized_session_tag_value_list
+  allow_full_table_external_data_access = data.aws_lakeformation_data_lake_settings.current.allow_full_table_external_data_access
+
+  dynamic "create_database_default_permissions" {
+    for_each = data.aws_lakeformation_data_lake_settings.current.create_database_default_permissions
+
+    content {
+      permissions = create_database_default_permissions.value.permissions
+      principal   = create_database_default_permissions.value.principal
+    }
+  }
+
+  dynamic "create_table_default_permissions" {
+    for_each = data.aws_lakeformation_data_lake_settings.current.create_table_default_permissions
+
+    content {
+      permissions = create_table_default_permissions.value.permissions
+      principal   = create_table_default_permissions.value.principal
+    }
+  }
+
   lifecycle {
-    # Account-wide, and somebody else's: defaults for new databases, external filtering, trusted owners.
+    # Somebody else's, also when they change later. Empty lists would be differences for ever.
     ignore_changes = [
-      create_database_default_permissions, create_table_default_permissions, trusted_resource_owners, parameters,
+      create_database_default_permissions, create_table_default_permissions, read_only_admins, trusted_resource_owners, parameters,
       allow_external_data_filtering, external_data_filtering_allow_list, authorized_session_tag_value_list, allow_full_table_external_data_access,
     ]
   }

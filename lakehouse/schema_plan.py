@@ -1,0 +1,277 @@
+"""The schema that a live table is to have: the template's, with the live table's field ids.
+
+A column keeps its id, and so its data, when it is renamed, moved, widened or made optional. What would lose or break
+something is told, and left as it is unless that is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.types import (
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IcebergType,
+    IntegerType,
+    ListType,
+    LongType,
+    MapType,
+    NestedField,
+    PrimitiveType,
+    StructType,
+)
+
+from lakehouse.template import Column, TableTemplate
+from lakehouse.types import type_string
+
+# Which former names of a field, by its id, are behind it: Iceberg's old schemas may be cleaned up.
+FORMER_NAMES = "lakehouse.former-names"
+
+Kind = Literal[
+    "add-column", "rename-column", "move-columns", "widen-column", "retype-column", "relax-column", "require-column", "drop-column",
+    "describe-column", "identifier", "partition", "sort-order", "property",
+]  # fmt: skip
+Level = Literal["safe", "care", "breaking"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing in which a live table differs from its template.
+
+    Attributes:
+        subject: the column (dotted where nested), the property, or empty.
+        before, after: in words; empty where there is nothing.
+        level: safe; care, where old files stay as they are; breaking, where rows or readers would lose something.
+        note: what a user should know of it.
+    """
+
+    kind: Kind
+    subject: str
+    before: str
+    after: str
+    level: Level = "safe"
+    note: str = ""
+
+    def __str__(self) -> str:
+        verb, noun = (*self.kind.split("-"), "")[:2]
+        what = f"{verb} {noun} {self.subject}" if noun and noun != "order" else f"{self.kind.replace('-', ' ')} {self.subject}"
+        values = " -> ".join(filter(None, (self.before, self.after)))
+        return f"{what.strip()}{': ' if values else ''}{values}"
+
+
+def consumed_names(table: Table) -> dict[int, set[str]]:
+    """By field id, the names that a live column had before, or was created instead of."""
+    current = {field.field_id: field.name for field in table.schema().fields}
+    recorded: dict[str, list[str]] = json.loads(table.properties.get(FORMER_NAMES, "{}"))
+    consumed = {field_id: set(recorded.get(str(field_id), ())) for field_id in current}
+    for schema in table.metadata.schemas:
+        for field in schema.fields:
+            if field.field_id in current and field.name != current[field.field_id]:
+                consumed[field.field_id].add(field.name)
+    return consumed
+
+
+def former_names_property(template: TableTemplate, schema: Schema) -> dict[str, str]:
+    """The property that says which `renamed_from` of the template this schema has behind it; empty where there is none."""
+    ids = {field.name: field.field_id for field in schema.fields}
+    former = {str(ids[column.name]): column.renamed_from for column in template.columns if column.renamed_from and column.name in ids}
+    return {FORMER_NAMES: json.dumps(former, sort_keys=True)} if former else {}
+
+
+def match_columns(columns: Iterable[Column], live: Schema, consumed: Mapping[int, set[str]]) -> dict[str, NestedField]:
+    """The live field of each of a template's columns, by the column's name; a column that is new is not in it.
+
+    A column is the live one of its name, unless a field with one of its former names is still there and this name's
+    field has not been renamed from it: then that field is to be renamed, and who has the name now is another.
+    """
+    by_name = {field.name: field for field in live.fields}
+    columns = list(columns)
+    found: dict[str, NestedField] = {}
+    for column in columns:
+        own = by_name.get(column.name)
+        pending = [by_name[name] for name in column.renamed_from if name in by_name]
+        if pending and (own is None or not set(column.renamed_from) & consumed[own.field_id]):
+            found[column.name] = pending[-1]
+    taken = {field.field_id for field in found.values()}
+    for column in columns:
+        own = by_name.get(column.name)
+        if column.name not in found and own is not None and own.field_id not in taken:
+            found[column.name] = own
+    return found
+
+
+class SchemaPlan:
+    """The schema a live table is to have, and what changes on the way.
+
+    Args:
+        allow_breaking: whether breaking changes are made, too. A table without a snapshot has nothing to break.
+
+    Attributes:
+        schema: field ids are the live table's, new ones from its last id on; the schema id is 0.
+        changes: every difference, also those that are not made.
+        blocked: a column that may not be dropped has the name that another is to get: the schema stays as it is.
+    """
+
+    def __init__(self, table: Table, template: TableTemplate, allow_breaking: bool = False) -> None:
+        self.changes: list[Change] = []
+        self._empty = not table.metadata.snapshots
+        self._allow = allow_breaking or self._empty
+        self._last_id = table.metadata.last_column_id
+        live = table.schema()
+        matched = match_columns(template.columns, live, consumed_names(table))
+        wanted = {field.name: field for field in template.iceberg_schema.fields}
+        fields = [self._column(wanted[column.name], matched.get(column.name)) for column in template.columns]
+        kept = [field for field in fields if field is not None]
+        dropped = [field for field in live.fields if field.field_id not in {match.field_id for match in matched.values()}]
+        for field in dropped:
+            note = "its data is in no later snapshot, and its name comes back as another column"
+            self._add("drop-column", field.name, type_string(field.field_type), "", "breaking", note)
+        kept_ids = {field.field_id for field in kept}
+        if [field.field_id for field in live.fields if field.field_id in kept_ids] != [
+            field.field_id for field in kept if field.field_id in live.field_ids
+        ]:
+            self._add("move-columns", "", "", ", ".join(field.name for field in kept))
+        staying = [] if self._allow else dropped
+        self.blocked = bool({field.name for field in staying} & {field.name for field in kept})
+        self.schema = live if self.blocked else self._with_identifier(template, live, _with_staying(kept, staying, live))
+
+    def _add(self, kind: Kind, subject: str, before: str, after: str, level: Level = "safe", note: str = "") -> None:
+        # Where there are no rows, nothing is broken.
+        self.changes.append(Change(kind, subject, before, after, "safe" if self._empty else level, note))
+
+    def _column(self, wanted: NestedField, live: NestedField | None) -> NestedField | None:
+        if live is None:
+            return self._new(wanted, wanted.name)
+        if live.name != wanted.name:
+            self._add("rename-column", wanted.name, live.name, wanted.name, "safe", "no data is rewritten")
+        return self._field(wanted, live, wanted.name)
+
+    def _new(self, wanted: NestedField, path: str) -> NestedField | None:
+        required = " required" if wanted.required else ""
+        level: Level = "breaking" if wanted.required else "safe"
+        note = "rows that are there have no value for it" if wanted.required else ""
+        self._add("add-column", path, "", type_string(wanted.field_type) + required, level, note)
+        if wanted.required and not self._allow:
+            return None
+        return wanted.model_copy(update={"field_id": self._next_id(), "field_type": self._renumbered(wanted.field_type)})
+
+    def _field(self, wanted: NestedField, live: NestedField, path: str) -> NestedField:
+        """The live field with what the template says of it, as far as that may be."""
+        type_ = self._type(wanted.field_type, live.field_type, path)
+        required = wanted.required
+        if wanted.required and not live.required:
+            self._add("require-column", path, "may be null", "required", "breaking", "rows that are there may hold null")
+            required = self._allow
+        elif live.required and not wanted.required:
+            self._add("relax-column", path, "required", "may be null")
+        if (wanted.doc or "") != (live.doc or ""):
+            self._add("describe-column", path, live.doc or "no description", wanted.doc or "no description")
+        if type_ is None:
+            return wanted.model_copy(update={"field_id": self._next_id(), "field_type": self._renumbered(wanted.field_type)})
+        return live.model_copy(update={"name": wanted.name, "field_type": type_, "required": required, "doc": wanted.doc or None})
+
+    def _type(self, wanted: IcebergType, live: IcebergType, path: str) -> IcebergType | None:
+        """The type to be; None where the column is to be replaced by a new one."""
+        match wanted, live:
+            case (StructType(), StructType()):
+                return self._struct(wanted, live, path)
+            case (ListType(), ListType()):
+                element = self._type(wanted.element_type, live.element_type, f"{path}.element")
+                return None if element is None else ListType(live.element_id, element, element_required=live.element_required)
+            case (MapType(), MapType()):
+                key = self._type(wanted.key_type, live.key_type, f"{path}.key")
+                value = self._type(wanted.value_type, live.value_type, f"{path}.value")
+                if key is None or value is None:
+                    return None
+                return MapType(live.key_id, key, live.value_id, value, value_required=live.value_required)
+        if wanted == live:
+            return live
+        if isinstance(wanted, PrimitiveType) and isinstance(live, PrimitiveType) and _widens(live, wanted) and not path.endswith(".key"):
+            self._add("widen-column", path, type_string(live), type_string(wanted))
+            return wanted
+        note = "its values cannot be read as the new type: a new, empty column takes its place"
+        self._add("retype-column", path, type_string(live), type_string(wanted), "breaking", note)
+        return None if self._allow else live
+
+    def _struct(self, wanted: StructType, live: StructType, path: str) -> StructType:
+        by_name = {field.name: field for field in live.fields}
+        names = {field.name for field in wanted.fields}
+        fields = []
+        for field in wanted.fields:
+            nested = f"{path}.{field.name}"
+            # Nested fields of a template are optional; one that is required stays so: nothing is lost by it.
+            if (own := by_name.get(field.name)) is None:
+                fields.append(self._new(field, nested))
+            else:
+                fields.append(self._field(field.model_copy(update={"required": own.required, "doc": own.doc}), own, nested))
+        for field in live.fields:
+            if field.name not in names:
+                self._add(
+                    "drop-column", f"{path}.{field.name}", type_string(field.field_type), "", "breaking", "its data is lost to readers"
+                )
+                if not self._allow:
+                    fields.append(field)
+        return StructType(*(field for field in fields if field is not None))
+
+    def _with_identifier(self, template: TableTemplate, live: Schema, fields: list[NestedField]) -> Schema:
+        ids = {field.name: field for field in fields}
+        before = {name: field for name, field in ids.items() if field.field_id in live.identifier_field_ids}
+        if sorted(before) != sorted(template.identifier):
+            note = "engines that write by it find rows by other columns"
+            self._add("identifier", "", ", ".join(sorted(before)) or "none", ", ".join(sorted(template.identifier)) or "none", "care", note)
+        can = all(name in ids and ids[name].required for name in template.identifier)
+        chosen = template.identifier if can else [name for name in before if ids[name].required]
+        return Schema(*fields, identifier_field_ids=[ids[name].field_id for name in chosen])
+
+    def _next_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def _renumbered(self, type_: IcebergType) -> IcebergType:
+        match type_:
+            case StructType():
+                ids = [self._next_id() for _ in type_.fields]
+                return StructType(
+                    *(
+                        field.model_copy(update={"field_id": id_, "field_type": self._renumbered(field.field_type)})
+                        for field, id_ in zip(type_.fields, ids, strict=True)
+                    )
+                )
+            case ListType():
+                id_ = self._next_id()
+                return ListType(id_, self._renumbered(type_.element_type), element_required=type_.element_required)
+            case MapType():
+                key, value = self._next_id(), self._next_id()
+                return MapType(
+                    key, self._renumbered(type_.key_type), value, self._renumbered(type_.value_type), value_required=type_.value_required
+                )
+            case _:
+                return type_
+
+
+def _with_staying(kept: list[NestedField], staying: list[NestedField], live: Schema) -> list[NestedField]:
+    """The columns, with those that stay behind the one that they follow in the live table."""
+    fields = list(kept)
+    order = [field.field_id for field in live.fields]
+    for field in staying:
+        before = order[: order.index(field.field_id)]
+        places = [index for index, other in enumerate(fields) if other.field_id in before]
+        fields.insert(places[-1] + 1 if places else 0, field)
+    return fields
+
+
+def _widens(live: PrimitiveType, wanted: PrimitiveType) -> bool:
+    """Source: https://iceberg.apache.org/spec/#schema-evolution, what format version 2 allows."""
+    match live, wanted:
+        case (IntegerType(), LongType()) | (FloatType(), DoubleType()):
+            return True
+        case (DecimalType(), DecimalType()):
+            return live.scale == wanted.scale and wanted.precision > live.precision
+        case _:
+            return False
