@@ -66,7 +66,7 @@ class Column(Model):
         default="public", description="The reader role sees public and internal; writer and admin see all."
     )
     renamed_from: list[str] = Field(
-        default=[], description="Not acted on yet: former names, oldest first; the column keeps its Iceberg field id, no data is rewritten."
+        default=[], description="Former names, oldest first: the column keeps its Iceberg field id, no data is rewritten."
     )
 
     @cached_property

@@ -81,6 +81,24 @@ class RenamedFrom(Rule):
                 former[name] = column.name
 
 
+class FormerNameOfRestricted(Rule):
+    """Under a former name of a restricted column a live table may still have that column: nobody is granted the name."""
+
+    id = "former-name"
+    severity = "warning"
+
+    def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
+        readable = {column.name for column in template.columns if column.access_level != "restricted"}
+        for index, column in enumerate(template.columns):
+            for position, name in enumerate(column.renamed_from):
+                if column.access_level == "restricted" and name in readable:
+                    message = (
+                        f"the column `{name}` is hidden from the reader as long as `{column.name}`, which is restricted, names it here."
+                    )
+                    remedy = "Remove it once every environment has renamed the column."
+                    yield Violation(("columns", index, "renamed_from", position), message, remedy)
+
+
 class UnknownColumn(Rule):
     """Identifier, partitions, sort order and pipeline name columns of the table."""
 

@@ -11,6 +11,8 @@ from lakehouse.template import TableTemplate
 # Dagster's rule for tags, the strictest of the places they go to (AWS and Google labels take a subset of it in lower case).
 _TAG = re.compile(r"[A-Za-z0-9_.-]{1,63}\Z")
 
+_TABLE_DESCRIPTION, _COLUMN_DESCRIPTION = 2048, 255
+
 
 class NameFormat(Rule):
     """Names are the same in every catalog, path and SQL dialect without quoting."""
@@ -58,6 +60,26 @@ class MissingDescription(Rule):
     def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
         if not template.description:
             yield Violation(("name",), "the table has no description.", "Say in one line what a row is.")
+
+
+class DescriptionLength(Rule):
+    """A description fits into every catalog: Glue takes one line of 255 characters of a column, 2,048 characters of a table.
+
+    Source: https://docs.aws.amazon.com/glue/latest/dg/aws-glue-api-catalog-tables.html
+    """
+
+    id = "description-length"
+
+    def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
+        if len(template.description) > _TABLE_DESCRIPTION:
+            yield Violation(("description",), f"it has {len(template.description):,} characters.", f"Use at most {_TABLE_DESCRIPTION:,}.")
+        for index, column in enumerate(template.columns):
+            path = ("columns", index, "description")
+            if len(column.description) > _COLUMN_DESCRIPTION:
+                message = f"that of `{column.name}` has {len(column.description):,} characters."
+                yield Violation(path, message, f"Use at most {_COLUMN_DESCRIPTION}: Glue refuses a longer one with each commit.")
+            elif "\n" in column.description or "\r" in column.description:
+                yield Violation(path, f"that of `{column.name}` has several lines.", "Use one: Glue refuses others with each commit.")
 
 
 class Tag(Rule):

@@ -174,6 +174,8 @@ COLUMN: list[tuple[str, str, str, str]] = [
     ("{name: x, type: int, renamed_from: [x]}", "renamed-from", "columns[7].renamed_from[0]", "from itself"),
     ("{name: x, type: int, renamed_from: [w, Way]}", "renamed-from", "columns[7].renamed_from[1]", "is not a name"),
     ("{name: x, type: int, renamed_from: [w, w]}", "renamed-from", "columns[7].renamed_from[1]", "former name of `x` too"),
+    ("{name: x, type: int, description: %s}" % ("d" * 256), "description-length", "columns[7].description", "has 256 characters"),
+    ('{name: x, type: int, description: "a\\nb"}', "description-length", "columns[7].description", "several lines"),
     ("{name: x, type: int, renamed_from: w}", "wrong-value", "columns[7].renamed_from", "must be a list"),
 ]  # fmt: skip
 
@@ -223,6 +225,7 @@ def test_a_file_that_is_no_template_is_reported(lint: Lint, files: dict[str, str
     [
         (TABLE, None),
         (TABLE.replace("description: One row per trip.\n", ""), ("no-description", 1, "name")),
+        (f"{TABLE}  - {{name: x, type: int, access_level: restricted, renamed_from: [day]}}", ("former-name", 12, "columns[7].renamed_from[0]")),
         (TABLE.replace("access_level: internal", "access_level: public"), ("pii-public", 10, "columns[5]")),
         (TABLE + "source: {path: '${NOT_SET}/${LANDING}', format: csv}", ("variable-unset", 12, "source.path")),
         (TABLE + "partition_spec:\n  - {column: started_at, transform: day}\n  - {column: started_at, transform: hour}",

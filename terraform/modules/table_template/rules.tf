@@ -35,6 +35,10 @@ locals {
     "${local.name}.yaml" != basename(var.path) ? ["name: the table is `${local.name}`, the file `${basename(var.path)}`."] : [],
     [for key, value in local.tags : "tags.${key}: 1 to 63 letters, digits, _, . or - make a tag."
     if !can(regex("^[A-Za-z0-9_.-]{1,63}$", key)) || !can(regex("^[A-Za-z0-9_.-]{0,63}$", value))],
+    # Glue's limits.
+    length(local.table.description) > 2048 ? ["description: it has more than 2,048 characters."] : [],
+    [for column in local.columns : "the description of `${column.name}` has more than 255 characters, or several lines."
+    if length(column.description) > 255 || can(regex("[\r\n]", column.description))],
     [for former in local.former_names : "${former.where}: `${former.name}` is not a name." if !can(regex(local.name_pattern, former.name))],
     [for former in local.former_names : "${former.where}: it is renamed from itself." if former.name == former.column],
     [for name in distinct(local.former_names[*].name) : "renamed_from: `${name}` stands twice."
