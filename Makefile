@@ -4,12 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLIGHTS := examples/nyc-flights
 FLIGHTS_SOURCE := data/nyc-flights/source
+AWS := terraform -chdir=terraform/aws
+# TFVARS=examples/quickstart.tfvars, below terraform/aws; without it Terraform takes terraform.tfvars, if it is there.
+AWS_VARIABLES = $(if $(TFVARS),-var-file=$(TFVARS))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev test torture lint format generate lock bench clean clean-data
+.PHONY: help setup demo demo-flights dev test test-aws torture lint lint-terraform format generate lock bench
+.PHONY: aws-validate aws-plan aws-apply aws-destroy clean clean-data
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -43,6 +47,9 @@ dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wai
 test: setup ## Run all tests
 	$(BIN)/python -m pytest -n auto
 
+test-aws: setup ## Rehearse AWS on moto, with no account: terraform apply, pipelines, an evolution, governance, destroy (5 minutes)
+	$(BIN)/python -m pytest -s tests/e2e/test_aws.py
+
 torture: setup ## Kill each pipeline at KILLS random moments (default 500), and compare with undisturbed runs
 	LAKEHOUSE_KILLS=$(or $(KILLS),500) $(BIN)/python -m pytest -n auto tests/integration/test_kill.py
 
@@ -54,6 +61,45 @@ lint: setup ## Check formatting, style, types, templates and generated files
 	LAKEHOUSE_TEMPLATES=$(FLIGHTS)/table-templates $(BIN)/lakehouse lint
 	$(BIN)/python docs/generate.py --check
 
+lint-terraform: setup $(BIN)/tflint $(VENV)/checkov/.installed ## Check Terraform: format, validity, tflint, checkov (needs terraform, and go to build tflint)
+	terraform fmt -check -recursive terraform
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp -R terraform table-templates "$$copy" \
+	  && terraform -chdir="$$copy/terraform/aws" init -backend=false -input=false >/dev/null && terraform -chdir="$$copy/terraform/aws" validate
+	$(BIN)/tflint --chdir=terraform --recursive --config="$(CURDIR)/terraform/.tflint.hcl"
+	$(VENV)/checkov/bin/checkov --config-file terraform/.checkov.yaml --directory terraform
+
+$(BIN)/tflint: | $(VENV)/.installed
+	@echo "Building tflint (some minutes the first time) …"
+	@GOBIN=$(CURDIR)/$(BIN) go install github.com/terraform-linters/tflint@v0.64.0
+
+# An environment of its own: checkov pins packages that the project has newer.
+$(VENV)/checkov/.installed: terraform/checkov-requirements.txt | $(VENV)/.installed
+	@$(PYTHON) -m venv $(VENV)/checkov
+	@$(VENV)/checkov/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
+	@touch $@
+
+aws-validate: setup ## Check the templates, and the Terraform root of AWS against its providers
+	$(BIN)/lakehouse lint
+	$(AWS) init -backend=false -input=false
+	$(AWS) validate
+
+aws-plan: setup ## Show what terraform apply would change on AWS (TFVARS=examples/quickstart.tfvars)
+	$(BIN)/lakehouse lint
+	$(AWS) init -input=false
+	$(AWS) plan $(AWS_VARIABLES)
+
+# Grants are narrowed and new entries made, then tables are created and changed, then grants widened to new columns.
+aws-apply: setup ## Apply Terraform on AWS, write .env, make and change the tables; Terraform asks first (OPTIONS=-auto-approve)
+	$(BIN)/lakehouse lint
+	$(AWS) init -input=false
+	$(AWS) apply $(AWS_VARIABLES) $(OPTIONS)
+	$(BIN)/lakehouse env --terraform terraform/aws >/dev/null
+	$(BIN)/lakehouse apply
+	$(AWS) apply $(AWS_VARIABLES) $(OPTIONS)
+
+aws-destroy: setup ## Destroy what Terraform made on AWS; stops at buckets that hold files, with nothing of them lost
+	$(AWS) destroy $(AWS_VARIABLES) $(OPTIONS)
+
 format: setup ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -63,12 +109,14 @@ generate: setup ## Write what is generated from the code: schema.json and the re
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --upgrade pyproject.toml -o requirements.lock
+	echo checkov==3.3.30 | uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate - -o terraform/checkov-requirements.txt
 
 bench: setup ## Run the benchmarks beside their alternatives (minutes; wants an idle machine)
 	$(BIN)/python benchmarks/append.py
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/load_code_location.py
+	$(BIN)/python benchmarks/aws.py
 
 clean: ## Remove .venv and caches; the demos' data stays
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis

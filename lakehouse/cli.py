@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import simplejson
@@ -12,13 +13,15 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
+from lakehouse import cli_governance
 from lakehouse.apply import apply as apply_templates
 from lakehouse.catalog import CATALOG_REMEDY, catalog_errors, load_table, open_catalog
-from lakehouse.errors import CatalogError, LakehouseError, Problem
+from lakehouse.errors import CatalogError, LakehouseError, Problem, TableMismatchError
 from lakehouse.inspect import describe, first_rows, list_tables, summarise
 from lakehouse.lint import lint_templates, load_templates
 from lakehouse.settings import LakehouseSettings, unknown_variables
 from lakehouse.template import TableTemplate
+from lakehouse.terraform import terraform_environment, write_env
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="An Apache Iceberg lakehouse from YAML templates."
@@ -26,18 +29,18 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 # Not a terminal: wide enough that a table's lines stay lines.
 _out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 180)
+_err = Console(stderr=True, soft_wrap=True, highlight=False)
 _CELL = 60
 
 
 def main() -> None:
     """Runs a command; a user's mistake is a message and exit code 1, not a traceback."""
-    err = Console(stderr=True, soft_wrap=True, highlight=False)
     try:
         for warning in unknown_variables():
-            err.print(Text(f"warning: {warning}", style="yellow"))
+            _err.print(Text(f"warning: {warning}", style="yellow"))
         app()
     except LakehouseError as error:
-        err.print(Text(f"error: {error}", style="red"))
+        _err.print(Text(f"error: {error}", style="red"))
         sys.exit(1)
 
 
@@ -89,21 +92,24 @@ def _print_problems(problems: list[Problem]) -> None:
 
 @app.command(epilog="Example: lakehouse apply")
 def apply(as_json: Json = False) -> None:
-    """Create the tables that the templates describe and the catalog lacks. Exit code 1 if one fails."""
+    """Create missing tables, and change those that differ from their templates. Exit code 1 if one fails or has breaking changes."""
     settings = LakehouseSettings.load()
     templates = load_templates(settings.templates, settings.variables)
     done = []
     for applied in apply_templates(settings, open_catalog(settings), templates):
         done.append(applied)
         if not as_json:
-            style = {"created": "green", "exists": "dim", "failed": "red"}[applied.action]
+            style = {"created": "green", "changed": "green", "exists": "dim", "refused": "yellow", "failed": "red"}[applied.action]
             _out.print(Text(f"{applied.action:8} {applied.table}", style=style).append(f"  {applied.detail}" if applied.detail else ""))
     if as_json:
         _print_json([vars(applied) for applied in done])
-    elif any(applied.action == "exists" and applied.detail for applied in done):
-        _out.print(Text("This version creates tables and alters none: what differs stays as it is.", style="yellow"))
     if failed := [applied.table for applied in done if applied.action == "failed"]:
-        raise CatalogError(f"{len(failed)} of {len(done)} tables failed, for the reasons above.\n{CATALOG_REMEDY}")
+        message = f"{len(failed)} of {len(done)} tables failed, for the reasons above: {', '.join(failed)}. The others are done."
+        raise CatalogError(f"{message}\n{CATALOG_REMEDY}")
+    if refused := [applied.table for applied in done if applied.action == "refused"]:
+        raise TableMismatchError(
+            f"Breaking changes were not made, for the reasons above: {', '.join(refused)}. Change the templates so that nothing is lost."
+        )
 
 
 @app.command(epilog="Example: lakehouse tables --json")
@@ -196,9 +202,50 @@ def _shortened(value: Any) -> str | None:
     return text if text is None or len(text) <= _CELL else text[: _CELL - 1] + "…"
 
 
-@app.command(epilog="Example: LAKEHOUSE_BACKEND=local lakehouse env")
-def env(as_json: Json = False) -> None:
+@app.command(epilog="Example: lakehouse governance lakehouse.event_stream --live")
+def governance(
+    table: Annotated[str | None, typer.Argument(help="namespace.table, or the name alone where it is unique; default: all.")] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Compare with Lake Formation's grants; exit code 1 if anything is too open.")
+    ] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Revoke what is too open, and look again; implies --live.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show which role reads which column, or how the live grants differ from it. Quarantine tables are among them."""
+    settings = LakehouseSettings.load()
+    templates = _with_quarantine(load_templates(settings.templates, settings.variables))
+    name = None if table is None else _full_name(table, {template.table_name: template for template in templates})
+    report = cli_governance.live(settings, templates, name, fix) if live or fix else cli_governance.matrix(templates, name)
+    if as_json:
+        _print_json(report.items)
+    else:
+        for line in report.lines:
+            _out.print(Text(line))
+        if report.rows:
+            _print_grid(report.title, list(report.columns), report.rows)
+        for remedy in report.remedies:
+            _out.print(Text(remedy, style="dim"))
+        _out.print(Text(report.summary, style="red" if report.failed else ""))
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: lakehouse env --terraform terraform/aws")
+def env(
+    terraform: Annotated[
+        Path | None, typer.Option("--terraform", help="An applied Terraform root: write its settings to the .env file first.")
+    ] = None,
+    env_file: Annotated[Path, typer.Option("--env-file", help="With --terraform: the file to write.")] = Path(".env"),
+    as_json: Json = False,
+) -> None:
     """Show every setting, its value and where it comes from. Secrets are never shown. All are in docs/configuration-reference.md."""
+    if terraform is not None:
+        values = terraform_environment(terraform)
+        write_env(env_file, values)
+        if not as_json:
+            _out.print(f"{len(values)} settings of {terraform} written to {env_file}")
+        for name in sorted(name for name, value in values.items() if os.environ.get(name, value) != value):
+            _err.print(Text(f"warning: {name} is set to another value in the environment, which counts. Unset it.", style="yellow"))
     settings = LakehouseSettings.load()
     rows = [
         {

@@ -6,6 +6,7 @@ The entry is changed in place, never deleted and made again: its Lake Formation 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 from pyarrow import fs
@@ -23,6 +24,7 @@ from pyiceberg.table import Table
 
 from lakehouse.catalog import table_location
 from lakehouse.errors import PermissionOrderError, TableMismatchError
+from lakehouse.lakeformation import ReaderGrants
 from lakehouse.plan import TablePlan
 from lakehouse.schema_plan import former_names_property
 from lakehouse.settings import LakehouseSettings
@@ -39,6 +41,10 @@ class GlueTables:
 
     def __init__(self, settings: LakehouseSettings, catalog: Catalog) -> None:
         self._settings, self._catalog = settings, cast("GlueCatalog", catalog)
+
+    @cached_property
+    def _reader_grants(self) -> ReaderGrants:
+        return ReaderGrants(self._settings)
 
     def load(self, template: TableTemplate) -> Table | None:
         """The live Iceberg table; None where the entry is a shell.
@@ -109,12 +115,10 @@ class GlueTables:
         self._check_grants(plan.template, plan.renamed_onto)
 
     def _check_grants(self, template: TableTemplate, names: Collection[str]) -> None:
-        from lakehouse.lakeformation import reader_columns  # boto3 is an extra
-
         restricted = {column.name for column in template.columns if column.access_level == "restricted"} & set(names)
         if not restricted:
             return
-        granted = reader_columns(self._settings, template.table_name)
+        granted = self._reader_grants.columns(template.table_name)
         if granted is None:
             raise PermissionOrderError(
                 f"{template.table_name}: {', '.join(sorted(restricted))} would be restricted columns of the table, and whether the reader "

@@ -28,7 +28,7 @@ from pyiceberg.table.update import (
 )
 
 from lakehouse.inspect import partition_texts, sort_texts
-from lakehouse.schema_plan import FORMER_NAMES, Change, SchemaPlan, former_names_property
+from lakehouse.schema_plan import FORMER_NAMES, LEVELS, Change, Level, SchemaPlan, former_names_property
 from lakehouse.template import TableTemplate
 
 
@@ -63,9 +63,12 @@ class TablePlan:
     @property
     def refused(self) -> list[Change]:
         """The differences that the updates do not make."""
-        if self._schema_plan.blocked:
-            return self._schema_plan.changes
-        return [] if self.allow_breaking else [change for change in self.changes if change.level == "breaking"]
+        return self._schema_plan.refused
+
+    @property
+    def level(self) -> Level | None:
+        """The worst level of its changes; None without any."""
+        return max((change.level for change in self.changes), key=LEVELS.index, default=None)
 
     @property
     def renamed_onto(self) -> list[str]:

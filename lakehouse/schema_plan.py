@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -38,6 +38,7 @@ Kind = Literal[
     "describe-column", "identifier", "partition", "sort-order", "property",
 ]  # fmt: skip
 Level = Literal["safe", "care", "breaking"]
+LEVELS: tuple[Level, ...] = get_args(Level)
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,14 @@ class SchemaPlan:
     Attributes:
         schema: field ids are the live table's, new ones from its last id on; the schema id is 0.
         changes: every difference, also those that are not made.
-        blocked: a column that may not be dropped has the name that another is to get: the schema stays as it is.
+        refused: those that are not made: breaking ones, unless they are allowed; what would make rows unreadable, always; and
+            all of them where a column that may not be dropped has the name that another is to get.
     """
 
     def __init__(self, table: Table, template: TableTemplate, allow_breaking: bool = False) -> None:
         self.changes: list[Change] = []
+        self.refused: list[Change] = []
+        self._table = table
         self._empty = not table.metadata.snapshots
         self._allow = allow_breaking or self._empty
         self._last_id = table.metadata.last_column_id
@@ -131,19 +135,24 @@ class SchemaPlan:
         dropped = [field for field in live.fields if field.field_id not in {match.field_id for match in matched.values()}]
         for field in dropped:
             note = "its data is in no later snapshot, and its name comes back as another column"
-            self._add("drop-column", field.name, type_string(field.field_type), "", "breaking", note)
+            self._add("drop-column", field.name, type_string(field.field_type), "", "breaking", note, made=self._allow)
         kept_ids = {field.field_id for field in kept}
         if [field.field_id for field in live.fields if field.field_id in kept_ids] != [
             field.field_id for field in kept if field.field_id in live.field_ids
         ]:
             self._add("move-columns", "", "", ", ".join(field.name for field in kept))
         staying = [] if self._allow else dropped
-        self.blocked = bool({field.name for field in staying} & {field.name for field in kept})
-        self.schema = live if self.blocked else self._with_identifier(template, live, _with_staying(kept, staying, live))
+        if {field.name for field in staying} & {field.name for field in kept}:
+            self.schema, self.refused = live, list(self.changes)
+        else:
+            self.schema = self._with_identifier(template, live, _with_staying(kept, staying, live))
 
-    def _add(self, kind: Kind, subject: str, before: str, after: str, level: Level = "safe", note: str = "") -> None:
+    def _add(self, kind: Kind, subject: str, before: str, after: str, level: Level = "safe", note: str = "", made: bool = True) -> None:
         # Where there are no rows, nothing is broken.
-        self.changes.append(Change(kind, subject, before, after, "safe" if self._empty else level, note))
+        change = Change(kind, subject, before, after, "safe" if self._empty else level, "" if self._empty and level == "breaking" else note)
+        self.changes.append(change)
+        if not made:
+            self.refused.append(change)
 
     def _column(self, wanted: NestedField, live: NestedField | None) -> NestedField | None:
         if live is None:
@@ -155,9 +164,10 @@ class SchemaPlan:
     def _new(self, wanted: NestedField, path: str) -> NestedField | None:
         required = " required" if wanted.required else ""
         level: Level = "breaking" if wanted.required else "safe"
-        note = "rows that are there have no value for it" if wanted.required else ""
-        self._add("add-column", path, "", type_string(wanted.field_type) + required, level, note)
-        if wanted.required and not self._allow:
+        note = "rows that are there have no value for it: add it without `required`, fill it, then require it" if wanted.required else ""
+        made = self._empty or not wanted.required  # a table with such rows could not be read any more
+        self._add("add-column", path, "", type_string(wanted.field_type) + required, level, note, made)
+        if not made:
             return None
         return wanted.model_copy(update={"field_id": self._next_id(), "field_type": self._renumbered(wanted.field_type)})
 
@@ -166,8 +176,8 @@ class SchemaPlan:
         type_ = self._type(wanted.field_type, live.field_type, path)
         required = wanted.required
         if wanted.required and not live.required:
-            self._add("require-column", path, "may be null", "required", "breaking", "rows that are there may hold null")
-            required = self._allow
+            required = self._allow and self._has_no_null(live.name)
+            self._add("require-column", path, "may be null", "required", "breaking", "rows that hold null could not be read", required)
         elif live.required and not wanted.required:
             self._add("relax-column", path, "required", "may be null")
         if (wanted.doc or "") != (live.doc or ""):
@@ -196,7 +206,7 @@ class SchemaPlan:
             self._add("widen-column", path, type_string(live), type_string(wanted))
             return wanted
         note = "its values cannot be read as the new type: a new, empty column takes its place"
-        self._add("retype-column", path, type_string(live), type_string(wanted), "breaking", note)
+        self._add("retype-column", path, type_string(live), type_string(wanted), "breaking", note, self._allow)
         return None if self._allow else live
 
     def _struct(self, wanted: StructType, live: StructType, path: str) -> StructType:
@@ -228,6 +238,12 @@ class SchemaPlan:
         can = all(name in ids and ids[name].required for name in template.identifier)
         chosen = template.identifier if can else [name for name in before if ids[name].required]
         return Schema(*fields, identifier_field_ids=[ids[name].field_id for name in chosen])
+
+    def _has_no_null(self, column: str) -> bool:
+        try:
+            return self._empty or self._table.scan(row_filter=f"{column} is null").count() == 0
+        except (NotImplementedError, TypeError, ValueError):  # PyIceberg filters primitive columns only
+            return False
 
     def _next_id(self) -> int:
         self._last_id += 1

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import boto3
 import pyarrow as pa
 import pytest
 from aws_server import AwsServer
+from glue_shells import READER, make_shells
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
@@ -23,7 +22,6 @@ from lakehouse.apply import Applied, apply
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.engines import AppendFiles, Engine, MergeFiles, WriteResult, open_engine
 from lakehouse.lint import load_templates
-from lakehouse.normalise import normalised
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -127,7 +125,6 @@ def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
 
 
 REGION = "eu-central-1"
-READER = "arn:aws:iam::123456789012:role/lakehouse-reader"
 
 
 @pytest.fixture(scope="session")
@@ -149,27 +146,3 @@ def aws(aws_server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
     caller = boto3.client("sts").get_caller_identity()["Arn"]
     boto3.client("lakeformation").put_data_lake_settings(DataLakeSettings={"DataLakeAdmins": [{"DataLakePrincipalIdentifier": caller}]})
     return aws_server
-
-
-def make_shells(templates: list[TableTemplate]) -> None:
-    """Databases, and an entry of each table, as terraform/aws/modules/table makes them; what is there stays."""
-    glue = boto3.client("glue")
-    for template in templates:
-        with suppress(glue.exceptions.AlreadyExistsException):
-            glue.create_database(DatabaseInput={"Name": template.namespace, "CreateTableDefaultPermissions": []})
-        for table in normalised(template).values():
-            with suppress(glue.exceptions.AlreadyExistsException):
-                glue.create_table(DatabaseName=table["namespace"], TableInput=shell(table))
-
-
-def shell(table: dict[str, Any]) -> dict[str, Any]:
-    """Glue's table input of a normalised table's shell."""
-    columns = [{"Name": column["name"], "Type": column["glue_type"], "Comment": column["description"]} for column in table["columns"]]
-    return {
-        "Name": table["name"],
-        "Description": table["description"],
-        "Owner": table["owner"] or "owner",
-        "TableType": "EXTERNAL_TABLE",
-        "Parameters": {"table_type": "ICEBERG"},
-        "StorageDescriptor": {"Location": f"s3://warehouse/{table['namespace']}/{table['name']}", "Columns": columns},
-    }

@@ -9,10 +9,12 @@ import boto3
 import pyarrow as pa
 import pytest
 from aws_server import access_denied, before, closed_connection, internal_error, lost_answer, throttled
+from glue_shells import READER, shell
 from pyiceberg.exceptions import NoSuchPropertyException
 
 from lakehouse.apply import apply
 from lakehouse.commit import Batch
+from lakehouse.normalise import normalised
 
 if TYPE_CHECKING:
     from aws_server import AwsServer
@@ -101,8 +103,6 @@ def test_without_an_entry_apply_says_that_terraform_comes_first(lakehouse: Lakeh
 
 
 def _grant(*names: str) -> None:
-    from conftest import READER
-
     boto3.client("lakeformation").grant_permissions(
         Principal={"DataLakePrincipalIdentifier": READER},
         Resource={"TableWithColumns": {"DatabaseName": "shop", "Name": "orders", "ColumnNames": list(names)}},
@@ -175,10 +175,6 @@ def test_a_lost_entry_does_not_become_a_new_table_over_the_old_ones_files(lakeho
 def test_an_entry_that_is_no_shell_of_this_table_is_left_alone(
     lakehouse: Lakehouse, entry: Callable[[], dict[str, Any]], change: dict[str, Any], message: str
 ) -> None:
-    from conftest import shell
-
-    from lakehouse.normalise import normalised
-
     (lakehouse.settings.templates / "orders.yaml").write_text(ORDERS)
     [table] = normalised(lakehouse.templates()[0]).values()
     boto3.client("glue").create_database(DatabaseInput={"Name": "shop"})

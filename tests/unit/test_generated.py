@@ -19,7 +19,12 @@ from lakehouse.rules import Rule
 from lakehouse.template import json_schema
 
 ROOT = Path(__file__).parents[2]
-GENERATED = ["terraform/modules/table_template/schema.json", "table-templates/schema.json", "docs/configuration-reference.md", "docs/template-reference.md"]
+GENERATED = [
+    "terraform/modules/table_template/schema.json",
+    "table-templates/schema.json",
+    "docs/configuration-reference.md",
+    "docs/template-reference.md",
+]
 TEMPLATES = [*ROOT.glob("table-templates/*.yaml"), *ROOT.glob("examples/*/table-templates/*.yaml")]
 SCHEMA = json.loads((ROOT / "table-templates" / "schema.json").read_text())
 

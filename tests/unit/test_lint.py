@@ -225,7 +225,10 @@ def test_a_file_that_is_no_template_is_reported(lint: Lint, files: dict[str, str
     [
         (TABLE, None),
         (TABLE.replace("description: One row per trip.\n", ""), ("no-description", 1, "name")),
-        (f"{TABLE}  - {{name: x, type: int, access_level: restricted, renamed_from: [day]}}", ("former-name", 12, "columns[7].renamed_from[0]")),
+        (
+            f"{TABLE}  - {{name: x, type: int, access_level: restricted, renamed_from: [day]}}",
+            ("former-name", 12, "columns[7].renamed_from[0]"),
+        ),
         (TABLE.replace("access_level: internal", "access_level: public"), ("pii-public", 10, "columns[5]")),
         (TABLE + "source: {path: '${NOT_SET}/${LANDING}', format: csv}", ("variable-unset", 12, "source.path")),
         (TABLE + "partition_spec:\n  - {column: started_at, transform: day}\n  - {column: started_at, transform: hour}",
