@@ -29,12 +29,12 @@ variable "tags" {
 
 variable "max_retries" {
   type        = number
-  description = "How often the provider tries a failing call again; null: the provider's own default, 25."
+  description = "How often the provider makes a call that fails; null: the provider's own default, 25."
   default     = null
 
   validation {
-    condition     = var.max_retries == null || try(var.max_retries >= 0 && var.max_retries <= 100, false)
-    error_message = "max_retries is 0 to 100."
+    condition     = var.max_retries == null || try(var.max_retries >= 1 && var.max_retries <= 100, false)
+    error_message = "max_retries is 1 to 100: the provider takes 0 for its default."
   }
 }
 

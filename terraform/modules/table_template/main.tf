@@ -18,19 +18,19 @@ locals {
   raw_sorts      = try([for field in local.document.sort_order : { for key, value in field : key => value }], [])
   raw_pipeline   = try({ for key, value in local.document.pipeline : key => value }, {})
 
-  name      = try(tostring(local.document.name), "")
-  namespace = try(tostring(local.document.namespace), "")
-  owner     = try(tostring(local.document.owner), "")
+  name      = try(coalesce(tostring(local.document.name)), "")
+  namespace = try(coalesce(tostring(local.document.namespace)), "")
+  owner     = try(coalesce(tostring(local.document.owner)), "")
   tags      = try({ for key, value in local.document.tags : key => tostring(value) }, {})
 
   columns = [for index, column in local.raw_columns : {
-    name         = try(tostring(column.name), "")
+    name         = try(coalesce(tostring(column.name)), "")
     type         = local.type_strings[index]
     glue_type    = local.glue_types[index]
     required     = try(tobool(column.required), false)
-    description  = try(tostring(column.description), "")
+    description  = try(coalesce(tostring(column.description)), "")
     pii          = try(tobool(column.pii), false)
-    access_level = try(tostring(column.access_level), "public")
+    access_level = try(coalesce(tostring(column.access_level)), "public")
   }]
   column_names = local.columns[*].name
 
@@ -70,7 +70,7 @@ locals {
   table = {
     namespace        = "${var.namespace_prefix}${local.namespace}"
     name             = local.name
-    description      = try(tostring(local.document.description), "")
+    description      = try(coalesce(tostring(local.document.description)), "")
     owner            = local.owner
     tags             = local.tags
     columns          = local.columns

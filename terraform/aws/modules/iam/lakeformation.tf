@@ -18,6 +18,10 @@ resource "aws_lakeformation_data_lake_settings" "this" {
   external_data_filtering_allow_list    = data.aws_lakeformation_data_lake_settings.current.external_data_filtering_allow_list
   authorized_session_tag_value_list     = data.aws_lakeformation_data_lake_settings.current.authorized_session_tag_value_list
   allow_full_table_external_data_access = data.aws_lakeformation_data_lake_settings.current.allow_full_table_external_data_access
+  # The others are AWS's to say.
+  parameters = {
+    for key, value in data.aws_lakeformation_data_lake_settings.current.parameters : key => value if key == "CROSS_ACCOUNT_VERSION"
+  }
 
   dynamic "create_database_default_permissions" {
     for_each = data.aws_lakeformation_data_lake_settings.current.create_database_default_permissions
@@ -67,7 +71,11 @@ resource "aws_iam_role_policy" "registration" {
   policy = jsonencode({
     Version = "2012-10-17"
     Statement = concat(local.may_write_warehouse, [
-      { Sid = "Key", Effect = "Allow", Action = ["kms:Decrypt", "kms:Encrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"], Resource = [var.kms_key_arn] },
+      {
+        Sid       = "Key", Effect = "Allow", Resource = [var.kms_key_arn]
+        Action    = ["kms:Decrypt", "kms:Encrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
+        Condition = { StringEquals = { "kms:ViaService" = ["s3.${local.region}.amazonaws.com"] } }
+      },
     ])
   })
 }

@@ -42,10 +42,11 @@ resource "aws_iam_role" "this" {
         { Effect = "Allow", Action = "sts:AssumeRole", Principal = { AWS = local.principals[each.key] } },
         local.trust[each.key].external_id == null ? {} : { Condition = { StringEquals = { "sts:ExternalId" = local.trust[each.key].external_id } } },
       )],
-      [for service in local.services[each.key] : {
-        Effect    = "Allow", Action = "sts:AssumeRole", Principal = { Service = service }
-        Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } }
-      }],
+      [for service in local.services[each.key] : merge(
+        { Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = service } },
+        # These two do not say for whom they act [D]; that a role may be passed to them is iam:PassRole's to allow.
+        contains(["ec2.amazonaws.com", "lambda.amazonaws.com"], service) ? {} : { Condition = { StringEquals = { "aws:SourceAccount" = var.account_id } } },
+      )],
       [for oidc in [local.trust[each.key].oidc] : {
         Effect = "Allow", Action = "sts:AssumeRoleWithWebIdentity", Principal = { Federated = oidc.provider_arn }
         Condition = {

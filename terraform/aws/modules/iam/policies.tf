@@ -27,7 +27,7 @@ locals {
   may_use_key = {
     Sid      = "Key"
     Effect   = "Allow"
-    Action   = ["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
+    Action   = ["kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:DescribeKey"]
     Resource = [var.kms_key_arn]
     Condition = { StringEquals = { "kms:ViaService" = [
       "s3.${local.region}.amazonaws.com", "glue.${local.region}.amazonaws.com", "athena.${local.region}.amazonaws.com"
@@ -100,8 +100,12 @@ locals {
       local.may_read_catalog, local.may_get_data, local.may_use_key,
       # Whatever else is attached to the role: it never reads files, where no column is hidden.
       {
-        Sid      = "NoFiles", Effect = "Deny", Action = ["s3:*"]
-        Resource = flatten([for kind in ["warehouse", "landing"] : [var.bucket_arns[kind], "${var.bucket_arns[kind]}/*"]])
+        Sid = "NoFiles", Effect = "Deny", Action = ["s3:*"]
+        Resource = concat(
+          flatten([for kind in ["warehouse", "landing"] : [var.bucket_arns[kind], "${var.bucket_arns[kind]}/*"]]),
+          # What those asked who see more.
+          [for role in ["writer", "admin"] : "${var.bucket_arns["results"]}/${role}/*"],
+        )
       },
     ])
     writer = concat(local.may_query["writer"], local.may_read_landing, local.may_write_warehouse, [

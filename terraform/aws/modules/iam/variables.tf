@@ -40,9 +40,10 @@ variable "trust" {
 
   validation {
     condition = alltrue([for trust in values(var.trust) : trust.oidc == null || try(
-      length(trust.oidc.subjects) > 0 && alltrue([for subject in trust.oidc.subjects : length(replace(subject, "*", "")) > 8 && !startswith(subject, "*")])
+      # A wildcard only after the owner's name: anybody can name a repository like this one.
+      length(trust.oidc.subjects) > 0 && alltrue([for subject in trust.oidc.subjects : can(regex("^([^*?]+$|[^*?]*:[^*?:/]+[:/])", subject))])
     , false)])
-    error_message = "trust: OIDC needs subjects that begin with a name, such as repo:my-org/my-repo:ref:refs/heads/main; a bare wildcard lets in everybody's CI."
+    error_message = "trust: OIDC needs subjects, such as repo:my-org/my-repo:ref:refs/heads/main. A wildcard comes after the owner's name (repo:my-org/*): before it, it lets in everybody's CI."
   }
 }
 
