@@ -11,8 +11,8 @@ from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from lakehouse.errors import LakehouseError
-from lakehouse.plan import TablePlan
 from lakehouse.settings import LakehouseSettings
+from lakehouse.table_plan import TablePlan
 from lakehouse.tables import Tables, open_tables
 from lakehouse.template import TableTemplate
 

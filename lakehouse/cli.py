@@ -13,12 +13,14 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lakehouse import cli_governance
+from lakehouse import cli_governance, cli_plan
 from lakehouse.apply import apply as apply_templates
 from lakehouse.catalog import CATALOG_REMEDY, catalog_errors, load_table, open_catalog
-from lakehouse.errors import CatalogError, LakehouseError, Problem, TableMismatchError
+from lakehouse.errors import CatalogError, LakehouseError, Problem, SettingsError, TableMismatchError
 from lakehouse.inspect import describe, first_rows, list_tables, summarise
 from lakehouse.lint import lint_templates, load_templates
+from lakehouse.plan import exit_code
+from lakehouse.plan import plan as plan_templates
 from lakehouse.settings import LakehouseSettings, unknown_variables
 from lakehouse.template import TableTemplate
 from lakehouse.terraform import terraform_environment, write_env
@@ -90,13 +92,43 @@ def _print_problems(problems: list[Problem]) -> None:
         _out.print(line)
 
 
+@app.command(epilog="Example: lakehouse plan event_stream --json")
+def plan(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables, namespace.table or the name alone; default: all.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what apply would change. Exit code 0: nothing, 2: changes, 3: breaking ones among them, 1: a table that cannot be planned."""
+    settings = LakehouseSettings.load()
+    chosen = _chosen(load_templates(settings.templates, settings.variables), tables or [])
+    planned = list(plan_templates(settings, open_catalog(settings), chosen))
+    if as_json:
+        _print_json({"version": 1, "tables": [table.as_dict() for table in planned]})
+    else:
+        for line in cli_plan.lines(planned):
+            _out.print(line)
+    raise typer.Exit(exit_code(planned))
+
+
+def _chosen(templates: list[TableTemplate], names: list[str]) -> list[TableTemplate]:
+    """The templates of these tables; all without names. Raises SettingsError naming one that no template describes."""
+    known = {template.table_name: template for template in templates}
+    wanted = {_full_name(name, known) for name in names}
+    if unknown := sorted(wanted - known.keys()):
+        raise SettingsError(f"No template describes {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
+    return [template for name, template in known.items() if not names or name in wanted]
+
+
 @app.command(epilog="Example: lakehouse apply")
-def apply(as_json: Json = False) -> None:
+def apply(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables, namespace.table or the name alone; default: all.")] = None,
+    allow_breaking: Annotated[bool, typer.Option("--allow-breaking", help="Make breaking changes, too; see lakehouse plan.")] = False,
+    as_json: Json = False,
+) -> None:
     """Create missing tables, and change those that differ from their templates. Exit code 1 if one fails or has breaking changes."""
     settings = LakehouseSettings.load()
-    templates = load_templates(settings.templates, settings.variables)
+    templates = _chosen(load_templates(settings.templates, settings.variables), tables or [])
     done = []
-    for applied in apply_templates(settings, open_catalog(settings), templates):
+    for applied in apply_templates(settings, open_catalog(settings), templates, allow_breaking):
         done.append(applied)
         if not as_json:
             style = {"created": "green", "changed": "green", "exists": "dim", "refused": "yellow", "failed": "red"}[applied.action]
@@ -108,7 +140,8 @@ def apply(as_json: Json = False) -> None:
         raise CatalogError(f"{message}\n{CATALOG_REMEDY}")
     if refused := [applied.table for applied in done if applied.action == "refused"]:
         raise TableMismatchError(
-            f"Breaking changes were not made, for the reasons above: {', '.join(refused)}. Change the templates so that nothing is lost."
+            f"Breaking changes were not made, for the reasons above: {', '.join(refused)}. Change the templates so that nothing is lost, "
+            "or make them all the same: lakehouse apply --allow-breaking"
         )
 
 

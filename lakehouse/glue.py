@@ -25,9 +25,9 @@ from pyiceberg.table import Table
 from lakehouse.catalog import table_location
 from lakehouse.errors import PermissionOrderError, TableMismatchError
 from lakehouse.lakeformation import ReaderGrants
-from lakehouse.plan import TablePlan
 from lakehouse.schema_plan import former_names_property
 from lakehouse.settings import LakehouseSettings
+from lakehouse.table_plan import TablePlan
 from lakehouse.template import TableTemplate
 
 if TYPE_CHECKING:

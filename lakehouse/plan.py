@@ -1,186 +1,79 @@
-"""What would change between a live table and its template, and the updates that change it. ``apply.py`` makes it so."""
+"""What `apply` would do, table by table. Read-only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
-from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
-from pyiceberg.table import Table
-from pyiceberg.table.sorting import SortField, SortOrder
-from pyiceberg.table.update import (
-    AddPartitionSpecUpdate,
-    AddSchemaUpdate,
-    AddSortOrderUpdate,
-    AssertCurrentSchemaId,
-    AssertDefaultSortOrderId,
-    AssertDefaultSpecId,
-    AssertLastAssignedFieldId,
-    AssertLastAssignedPartitionId,
-    SetCurrentSchemaUpdate,
-    SetDefaultSortOrderUpdate,
-    SetDefaultSpecUpdate,
-    SetPropertiesUpdate,
-    TableRequirement,
-    TableUpdate,
-)
+from pyiceberg.catalog import Catalog
 
-from lakehouse.inspect import partition_texts, sort_texts
-from lakehouse.schema_plan import FORMER_NAMES, LEVELS, Change, Level, SchemaPlan, former_names_property
+from lakehouse.errors import LakehouseError
+from lakehouse.schema_plan import LEVELS, Change, Level
+from lakehouse.settings import LakehouseSettings
+from lakehouse.table_plan import TablePlan
+from lakehouse.tables import Tables, open_tables
 from lakehouse.template import TableTemplate
+
+# So that CI can gate on it.
+NOTHING, FAILED, CHANGES, BREAKING = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
-class TablePlan:
-    """How a live table differs from its template.
+class Planned:
+    """What would be done about one table.
 
     Attributes:
-        properties: what the backend adds to the template's table properties.
-        allow_breaking: whether the updates make breaking changes, too.
+        action: create; change; none; error, where the live table cannot be looked at or the change is not permitted now.
+        changes: every difference, breaking ones among them.
+        error: why it cannot be planned, and what to do.
     """
 
-    table: Table
-    template: TableTemplate
-    properties: Mapping[str, str]
-    allow_breaking: bool = False
-
-    @cached_property
-    def _schema_plan(self) -> SchemaPlan:
-        return SchemaPlan(self.table, self.template, self.allow_breaking)
-
-    @cached_property
-    def schema(self) -> Schema:
-        """The schema the table is to have."""
-        return self._schema_plan.schema
-
-    @cached_property
-    def changes(self) -> list[Change]:
-        """Every difference; breaking ones that are not allowed are among them."""
-        return [*self._schema_plan.changes, *self._layout_changes(), *self._property_changes()]
-
-    @property
-    def refused(self) -> list[Change]:
-        """The differences that the updates do not make."""
-        return self._schema_plan.refused
+    table: str
+    action: Literal["create", "change", "none", "error"]
+    changes: list[Change] = field(default_factory=list[Change])
+    error: str = ""
 
     @property
     def level(self) -> Level | None:
         """The worst level of its changes; None without any."""
-        return max((change.level for change in self.changes), key=LEVELS.index, default=None)
+        return max((change.level for change in self.changes), key=LEVELS.index, default="safe" if self.action == "create" else None)
 
-    @property
-    def renamed_onto(self) -> list[str]:
-        """Names under which the table is to have another column than it has now, or its first."""
-        live = {field.name: field.field_id for field in self.table.schema().fields}
-        return [field.name for field in self.schema.fields if live.get(field.name) != field.field_id]
-
-    def updates(self) -> tuple[tuple[TableUpdate, ...], tuple[TableRequirement, ...]]:
-        """Iceberg's updates of one transaction, and what must still hold of the table when they are made."""
-        metadata = self.table.metadata
-        requirements: tuple[TableRequirement, ...] = (
-            AssertCurrentSchemaId(current_schema_id=metadata.current_schema_id),
-            AssertLastAssignedFieldId(last_assigned_field_id=metadata.last_column_id),
-            AssertDefaultSpecId(default_spec_id=metadata.default_spec_id),
-            AssertLastAssignedPartitionId(last_assigned_partition_id=metadata.last_partition_id),
-            AssertDefaultSortOrderId(default_sort_order_id=metadata.default_sort_order_id),
-        )
-        return (*self._schema_updates(), *self._spec_updates(), *self._order_updates(), *self._property_updates()), requirements
-
-    def _layout_changes(self) -> Iterator[Change]:
-        live, schema = self.table.schema(), self.template.iceberg_schema
-        before, after = partition_texts(live, self.table.spec()), partition_texts(schema, self.template.iceberg_partition_spec(schema))
-        if not _same_fields(self._spec, self.table.spec()):
-            note = "files that are there keep their partitions; the next ones get the new"
-            yield Change("partition", "", ", ".join(before) or "none", ", ".join(after) or "none", "care", note)
-        if self._order.fields != self.table.sort_order().fields:
-            before, after = sort_texts(live, self.table.sort_order()), sort_texts(schema, self.template.iceberg_sort_order(schema))
-            yield Change("sort-order", "", ", ".join(before) or "none", ", ".join(after) or "none")
-
-    @cached_property
-    def _columns(self) -> bool:
-        """Whether every column that the layout names is there: a required one that is not added is not."""
-        names = {field.name for field in self.schema.fields}
-        used = [part.column for part in self.template.partition_spec] + [sort.column for sort in self.template.sort_order]
-        return names.issuperset(used)
-
-    @cached_property
-    def _spec(self) -> PartitionSpec:
-        """The partition spec the table is to have. A field that any spec of it had keeps its id, as format version 2 wants."""
-        if not self._columns:
-            return self.table.spec()
-        known = {
-            (field.source_id, str(field.transform)): field.field_id for spec in self.table.metadata.partition_specs for field in spec.fields
-        }
-        next_id = (self.table.metadata.last_partition_id or PARTITION_FIELD_ID_START - 1) + 1
-        fields = []
-        for field in self.template.iceberg_partition_spec(self.schema).fields:
-            field_id = known.get((field.source_id, str(field.transform)))
-            if field_id is None:
-                field_id, next_id = next_id, next_id + 1
-            fields.append(PartitionField(field.source_id, field_id, field.transform, field.name))
-        return PartitionSpec(*fields)
-
-    @cached_property
-    def _order(self) -> SortOrder:
-        return self.template.iceberg_sort_order(self.schema) if self._columns else self.table.sort_order()
-
-    @cached_property
-    def _properties(self) -> dict[str, str]:
-        wanted = {**self.template.table_properties, **self.properties, **former_names_property(self.template, self.schema)}
-        return {key: value for key, value in wanted.items() if self.table.properties.get(key) != value}
-
-    def _property_changes(self) -> Iterator[Change]:
-        for key, value in sorted(self._properties.items()):
-            if key != FORMER_NAMES:  # bookkeeping of the renames that are changes themselves
-                yield Change("property", key, self.table.properties.get(key, "not set"), value)
-
-    def _schema_updates(self) -> Iterator[TableUpdate]:
-        live = self.table.schema()
-        if self.schema.fields == live.fields and set(self.schema.identifier_field_ids) == set(live.identifier_field_ids):
-            return
-        same = [
-            known.schema_id
-            for known in self.table.metadata.schemas
-            if known.fields == self.schema.fields and set(known.identifier_field_ids) == set(self.schema.identifier_field_ids)
-        ]
-        if same:
-            yield SetCurrentSchemaUpdate(schema_id=same[0])
-            return
-        schema_id = max(known.schema_id for known in self.table.metadata.schemas) + 1
-        yield AddSchemaUpdate(schema_=self.schema.model_copy(update={"schema_id": schema_id}))
-        yield SetCurrentSchemaUpdate(schema_id=-1)
-
-    def _spec_updates(self) -> Iterator[TableUpdate]:
-        if _same_fields(self._spec, self.table.spec()):
-            return
-        for known in self.table.metadata.partition_specs:
-            if _same_fields(known, self._spec):
-                yield SetDefaultSpecUpdate(spec_id=known.spec_id)
-                return
-        spec_id = max(known.spec_id for known in self.table.metadata.partition_specs) + 1
-        yield AddPartitionSpecUpdate(spec=PartitionSpec(*self._spec.fields, spec_id=spec_id))
-        yield SetDefaultSpecUpdate(spec_id=-1)
-
-    def _order_updates(self) -> Iterator[TableUpdate]:
-        if self._order.fields == self.table.sort_order().fields:
-            return
-        for known in self.table.metadata.sort_orders:
-            if known.fields == self._order.fields:
-                yield SetDefaultSortOrderUpdate(sort_order_id=known.order_id)
-                return
-        order_id = max(known.order_id for known in self.table.metadata.sort_orders) + 1
-        fields = [SortField(field.source_id, field.transform, field.direction, field.null_order) for field in self._order.fields]
-        yield AddSortOrderUpdate(sort_order=SortOrder(*fields, order_id=order_id))
-        yield SetDefaultSortOrderUpdate(sort_order_id=-1)
-
-    def _property_updates(self) -> Iterator[TableUpdate]:
-        if self._properties:
-            yield SetPropertiesUpdate(updates=self._properties)
+    def as_dict(self) -> dict[str, Any]:
+        """The form of ``lakehouse plan --json``, documented in docs/changing-tables.md."""
+        changes = [asdict(change) for change in self.changes]
+        return {"table": self.table, "action": self.action, "level": self.level, "changes": changes, "error": self.error}
 
 
-def _same_fields(one: PartitionSpec, other: PartitionSpec) -> bool:
-    """Whether two specs divide rows in the same way, under the same names."""
-    keys = [[(field.source_id, str(field.transform), field.name) for field in spec.fields] for spec in (one, other)]
-    return keys[0] == keys[1]
+def plan(settings: LakehouseSettings, catalog: Catalog, templates: Iterable[TableTemplate]) -> Iterator[Planned]:
+    """The plan of each table and its quarantine table. One that cannot be looked at hides no other."""
+    tables = open_tables(settings, catalog)
+    for template in templates:
+        for wanted in filter(None, (template, template.quarantine)):
+            try:
+                yield plan_table(tables, wanted)
+            except LakehouseError as error:
+                yield Planned(wanted.table_name, "error", error=str(error))
+            except Exception as error:
+                yield Planned(wanted.table_name, "error", error=f"{type(error).__name__}: {error}")
+
+
+def plan_table(tables: Tables, template: TableTemplate) -> Planned:
+    """The plan of one table. Raises what its catalog does."""
+    if (table := tables.load(template)) is None:
+        return Planned(template.table_name, "create")
+    table_plan = TablePlan(table, template, tables.properties(template))
+    if not table_plan.changes:
+        return Planned(template.table_name, "none")
+    tables.check(table_plan)
+    return Planned(template.table_name, "change", table_plan.changes)
+
+
+def exit_code(planned: Iterable[Planned]) -> int:
+    """0 no change, 2 changes, 3 breaking changes among them, 1 a table that could not be planned."""
+    found = list(planned)
+    if any(table.action == "error" for table in found):
+        return FAILED
+    if any(table.level == "breaking" for table in found):
+        return BREAKING
+    return CHANGES if any(table.action != "none" for table in found) else NOTHING

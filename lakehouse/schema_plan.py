@@ -220,11 +220,12 @@ class SchemaPlan:
                 fields.append(self._new(field, nested))
             else:
                 fields.append(self._field(field.model_copy(update={"required": own.required, "doc": own.doc}), own, nested))
+        if [field.name for field in live.fields if field.name in names] != [field.name for field in wanted.fields if field.name in by_name]:
+            self._add("move-columns", path, "", ", ".join(field.name for field in wanted.fields))
         for field in live.fields:
             if field.name not in names:
-                self._add(
-                    "drop-column", f"{path}.{field.name}", type_string(field.field_type), "", "breaking", "its data is lost to readers"
-                )
+                note = "its data is lost to readers"
+                self._add("drop-column", f"{path}.{field.name}", type_string(field.field_type), "", "breaking", note, self._allow)
                 if not self._allow:
                     fields.append(field)
         return StructType(*(field for field in fields if field is not None))

@@ -12,9 +12,9 @@ from sqlalchemy.exc import IntegrityError
 
 from lakehouse.catalog import table_location
 from lakehouse.glue import GlueTables
-from lakehouse.plan import TablePlan
 from lakehouse.schema_plan import former_names_property
 from lakehouse.settings import LakehouseSettings
+from lakehouse.table_plan import TablePlan
 from lakehouse.template import TableTemplate
 
 

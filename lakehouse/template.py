@@ -125,7 +125,7 @@ class Checks(Model):
 
 
 class Maintenance(Model):
-    """Not acted on yet: how the table is kept healthy."""
+    """Not acted on yet, but by Glue's optimizers on AWS: how the table is kept healthy."""
 
     compact: bool = Field(default=True, description="Whether small files are rewritten into large ones.")
     keep_snapshots: str = Field(
@@ -158,7 +158,9 @@ class TableTemplate(Model):
         json_schema_extra=text_pattern(DURATION_PATTERN),
     )
     checks: Checks = Field(default=Checks(), description="Not acted on yet: which quality checks there are, and which stop what follows.")
-    maintenance: Maintenance = Field(default=Maintenance(), description="Not acted on yet: compaction, and how long snapshots stay.")
+    maintenance: Maintenance = Field(
+        default=Maintenance(), description="Not acted on yet, but by Glue's optimizers on AWS: compaction, and how long snapshots stay."
+    )
 
     _path: Path = PrivateAttr(default=Path())
 

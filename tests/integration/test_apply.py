@@ -72,6 +72,7 @@ def fields(lakehouse: Lakehouse) -> dict[str, tuple[int, str, bool]]:
         ({"id": "type: long"}, ["relax column id: required -> may be null"], ROW),
         ({"name": "type: string"}, ["describe column name: A name. -> no description"], ROW),
         ({"new": "type: string"}, ["add column new: string"], {**ROW, "new": None}),
+        ({"address": 'type: "struct<number: int, street: string>"'}, ["move columns address: number, street"], ROW),
         (
             {"address": 'type: "struct<street: string, number: long, zip: string>"'},
             ["widen column address.number: int -> long", "add column address.zip: string"],
@@ -124,6 +125,29 @@ def test_a_breaking_change_is_refused_and_the_safe_ones_are_made(lakehouse: Lake
     again = lakehouse.table("shop.t").metadata_location
     assert changed(lakehouse).action == "refused"
     assert lakehouse.table("shop.t").metadata_location == again
+
+
+def test_where_breaking_changes_are_allowed_they_are_made(lakehouse: Lakehouse) -> None:
+    made(lakehouse)
+    columns = {name: text for name, text in COLUMNS.items() if name != "at"}
+    write(lakehouse, {**columns, "count": "type: string", "name": "type: string, required: true", "tags": "type: long"})
+    lakehouse.before_apply(lakehouse.templates())
+    [applied] = apply(lakehouse.settings, lakehouse.catalog, lakehouse.templates(), allow_breaking=True)
+    assert applied.action == "changed", applied.detail
+    [row] = lakehouse.rows("shop.t").to_pylist()
+    assert (row["name"], row["count"], row["tags"], "at" in row) == ("a", None, None, False)
+    assert changed(lakehouse).action == "exists"
+
+
+def test_what_would_make_rows_unreadable_is_refused_always(lakehouse: Lakehouse) -> None:
+    made(lakehouse)
+    append(lakehouse, {**ROW, "id": 2, "name": None})
+    write(lakehouse, {**COLUMNS, "new": "type: string, required: true", "name": "type: string, required: true"})
+    [applied] = apply(lakehouse.settings, lakehouse.catalog, lakehouse.templates(), allow_breaking=True)
+    assert applied.action == "refused"
+    assert "add column new: string required (rows that are there have no value for it: add it without `required`" in applied.detail
+    assert "require column name: may be null -> required (rows that hold null could not be read)" in applied.detail
+    assert sorted(lakehouse.rows("shop.t")["id"].to_pylist()) == [1, 2]
 
 
 def test_a_table_without_rows_becomes_what_the_template_says(lakehouse: Lakehouse) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -114,6 +115,58 @@ def test_apply_makes_what_is_safe_says_what_it_did_and_refuses_what_loses_someth
     assert "lake.users" in err
     assert "Traceback" not in err
     assert lakehouse.table("lake.users").metadata_location == before
+
+
+def test_plan_says_what_apply_would_do_and_its_exit_code_what_kind_of_change(lakehouse: Lakehouse, run: Run) -> None:
+    path = lakehouse.settings.templates / "users.yaml"
+    path.write_text(USERS)
+    code, out, _ = run("plan")
+    assert (code, out.splitlines()[0]) == (2, "+ lake.users  create")
+    assert lakehouse.catalog.list_namespaces() == []
+    run("apply")
+    assert run("plan")[0] == 0
+    table = lakehouse.table("lake.users")
+    table.append(pa.Table.from_pylist([{"id": 1}], schema=table.schema().as_arrow()))
+    before = lakehouse.table("lake.users").metadata_location
+    path.write_text(USERS.replace("score, type: double", "score, type: double, description: Of 10.") + "      - {name: age, type: int}\n")
+    code, out, _ = run("plan", "users")
+    assert code == 2
+    assert [line.strip() for line in out.splitlines()] == [
+        "~ lake.users  change",
+        "~ describe column score: no description -> Of 10.",
+        "+ add column age: int",
+        "0 to create, 1 to change (0 breaking changes), 0 in step, 0 that cannot be planned",
+    ]
+    path.write_text(USERS.replace("      - {name: score, type: double}\n", ""))
+    code, out, _ = run("plan", "--json")
+    assert code == 3
+    [planned] = json.loads(out)["tables"]
+    assert set(planned) == {"table", "action", "level", "changes", "error"}
+    assert (planned["action"], planned["level"]) == ("change", "breaking")
+    assert planned["changes"] == [
+        {
+            "kind": "drop-column", "subject": "score", "before": "double", "after": "", "level": "breaking",
+            "note": "its data is in no later snapshot, and its name comes back as another column",
+        }
+    ]  # fmt: skip
+    assert lakehouse.table("lake.users").metadata_location == before
+    assert run("apply")[0] == 1
+    assert run("apply", "--allow-breaking")[0] == 0
+    assert run("plan")[0] == 0
+    assert [field.name for field in lakehouse.table("lake.users").schema().fields] == ["id", "email", "salary", "team", "key"]
+
+
+def test_plan_of_a_table_that_cannot_be_read_is_exit_code_1_and_hides_no_other(lakehouse: Lakehouse, run: Run) -> None:
+    for name in ("one", "two"):
+        (lakehouse.settings.templates / f"{name}.yaml").write_text(f"name: {name}\nnamespace: lake\ncolumns: [{{name: id, type: int}}]\n")
+    run("apply")
+    Path(lakehouse.table("lake.one").metadata_location.removeprefix("file://")).unlink()
+    code, out, _ = run("plan", "--json")
+    assert code == 1
+    assert [(table["table"], table["action"]) for table in json.loads(out)["tables"]] == [("lake.one", "error"), ("lake.two", "none")]
+    code, _, err = run("plan", "nothing")
+    assert code == 1
+    assert "No template describes nothing. There are lake.one, lake.two." in err
 
 
 def test_apply_goes_on_after_a_table_that_fails(lakehouse: Lakehouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
