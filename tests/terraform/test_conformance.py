@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from template_corpus import BASE, TAKEN, generated_template
 from terraform_cli import ROOT, Terraform
 
 from lakehouse.lint import LintResult, lint_templates
@@ -78,9 +78,11 @@ def test_both_readers_give_the_same_objects(readers: Readers) -> None:
         (readers.folder / f"{name}.yaml").write_text(text)
     for sql in ROOT.glob("**/table-templates/*.sql"):
         (readers.folder / sql.name).write_text(sql.read_text())
+    for name, text in TAKEN.items():
+        (readers.folder / f"{name}.yaml").write_text(BASE.format(name=name) + text)
     generator = random.Random(7)
     for index in range(GENERATED):
-        (readers.folder / f"g{index}.yaml").write_text(_generated_template(generator, f"g{index}"))
+        (readers.folder / f"g{index}.yaml").write_text(generated_template(generator, f"g{index}"))
     written = len(list(readers.folder.glob("*.yaml")))
     # A feature table's inputs, and its SQL, are lint's alone: here they have other names.
     feature_tables = {path.name for path in readers.folder.glob("*.yaml") if "pattern: feature_table" in path.read_text()}
@@ -96,89 +98,6 @@ def test_both_readers_give_the_same_objects(readers: Readers) -> None:
         assert json.loads(json.dumps(value)) == tables[table], table
 
 
-def _generated_template(generator: random.Random, name: str) -> str:
-    def type_(depth: int) -> str:
-        kind = generator.randrange(18 if depth < 5 else 14)
-        primitives = ["boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz", "string", "uuid", "binary"]
-        if kind < 12:
-            return primitives[kind]
-        if kind == 12:
-            precision = generator.randint(1, 38)
-            return f"decimal({precision},{generator.randint(0, precision)})"
-        if kind == 13:
-            return f"fixed[{generator.randint(1, 99999)}]"
-        if kind < 16:
-            return f"list<{type_(depth + 1)}>"
-        if kind == 16:
-            return f"map<{generator.choice(primitives)}, {type_(depth + 1)}>"
-        names = generator.sample([*primitives, "decimal", "fixed", "list", "map", "struct", "a", "b_1"], generator.randint(1, 4))
-        return f"struct<{', '.join(f'{field}: {type_(depth + 1)}' for field in names)}>"
-
-    def blanks(text: str) -> str:
-        return "".join(generator.choice(["", " ", "  "]) + mark if mark in "<>,:()[]" else mark for mark in text)
-
-    columns: list[dict[str, Any]] = []
-    for index in range(generator.randint(1, 12)):
-        column: dict[str, Any] = {"name": f"c{index}", "type": blanks(type_(0))}
-        optional: dict[str, Any] = {
-            "required": generator.random() < 0.5,
-            "description": generator.choice(["", "plain", 'quoted "text": with #', "é – ü", "'on'", "017"]),
-            "pii": generator.random() < 0.2,
-            "access_level": generator.choice(["public", "internal", "restricted"]),
-            "renamed_from": [f"old_{index}", f"c{index + 1}"] if generator.random() < 0.2 else [],
-        }
-        columns.append(column | {key: value for key, value in optional.items() if generator.random() < 0.6})
-    flat = [column for column in columns if not any(mark in column["type"] for mark in "<")]
-    template: dict[str, Any] = {"name": name, "namespace": generator.choice(["shop", "web_1"]), "columns": columns}
-    exact = [column["name"] for column in flat if column.get("required") and column["type"].strip() not in ("float", "double")]
-    open_times = [
-        column["name"]
-        for column in flat
-        if column["type"].strip() in ("date", "timestamp", "timestamptz")
-        and not column.get("pii")
-        and column.get("access_level") != "restricted"
-    ]
-    optional = {
-        "description": "A row.",
-        "owner": "team-x",
-        "tags": {"domain": "x", "level": generator.randint(0, 9), "open": True},
-        "identifier": exact[:2],
-        "partition_spec": [{"column": column, "transform": generator.choice(["year", "month", "day"])} for column in open_times[:1]],
-        "sort_order": [
-            {"column": column["name"], "direction": generator.choice(["asc", "desc"])}
-            | ({"null_order": generator.choice(["nulls_first", "nulls_last"])} if generator.random() < 0.5 else {})
-            for column in flat[:2]
-        ],
-        "properties": {"write.target-file-size-bytes": generator.randint(1, 10**9), "some.key": generator.choice(["x", 1.5, False])},
-        "pipeline": {
-            "pattern": "event_stream",
-            "source": {"path": "s3://bucket/x/", "format": "csv"},
-            "on_bad_rows": generator.choice(["fail", "quarantine"]),
-        },
-    }
-    template |= {key: value for key, value in optional.items() if generator.random() < 0.6}
-    # JSON is YAML too, and quotes every text; the block style leaves plain what may stand plain.
-    return json.dumps(template) if generator.random() < 0.3 else yaml.safe_dump(template, allow_unicode=True, sort_keys=False)
-
-
-BASE = """\
-name: {name}
-namespace: shop
-columns:
-  - name: id
-    type: long
-    required: true
-  - name: at
-    type: timestamptz
-  - name: email
-    type: string
-    pii: true
-    access_level: restricted
-  - name: price
-    type: double
-  - name: items
-    type: list<string>
-"""
 # What is appended to, or replaced in, a template that both readers take.
 REFUSED: dict[str, tuple[str, str]] = {
     "not_yaml": ("namespace: shop", "namespace: [shop"),
