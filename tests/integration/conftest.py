@@ -8,6 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import boto3
@@ -47,9 +48,14 @@ class Lakehouse:
     def landing(self) -> Path:
         return Path(self.settings.landing)
 
+    @cached_property
+    def _one_catalog(self) -> Catalog:
+        return open_catalog(self.settings)
+
     @property
     def catalog(self) -> Catalog:
-        return open_catalog(self.settings)
+        """Opened anew each time, but on AWS, where boto3 takes a third of a second for a client."""
+        return open_catalog(self.settings) if self.settings.backend == "local" else self._one_catalog
 
     @property
     def engine(self) -> Engine:
@@ -142,7 +148,6 @@ def aws(aws_server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
         monkeypatch.setenv(name, value)
     for name in aws_server.removed:
         monkeypatch.delenv(name, raising=False)
-    boto3.setup_default_session()  # the last test's may have other credentials
     caller = boto3.client("sts").get_caller_identity()["Arn"]
     boto3.client("lakeformation").put_data_lake_settings(DataLakeSettings={"DataLakeAdmins": [{"DataLakePrincipalIdentifier": caller}]})
     return aws_server
