@@ -75,4 +75,4 @@ def _apply_one(tables: Tables, template: TableTemplate, allow_breaking: bool) ->
         reasons = [f"{change} ({change.note})" if change.note else str(change) for change in refused]
         done = f"; done: {'; '.join(made)}" if made else ""
         return Applied(template.table_name, "refused", f"{'; '.join(reasons)}{done}")
-    return Applied(template.table_name, "changed" if updates else "exists", "; ".join(made))
+    return Applied(template.table_name, "changed" if made else "exists", "; ".join(made))

@@ -27,6 +27,7 @@ from pyiceberg.types import (
     StructType,
 )
 
+from lakehouse.errors import TableMismatchError
 from lakehouse.template import Column, TableTemplate
 from lakehouse.types import type_string
 
@@ -36,14 +37,17 @@ FORMER_NAMES = "lakehouse.former-names"
 Kind = Literal[
     "add-column", "rename-column", "move-columns", "widen-column", "retype-column", "relax-column", "require-column", "drop-column",
     "describe-column", "identifier", "partition", "sort-order", "property",
+    # Of templates only, see changelog.py.
+    "drop-table", "access-level", "pii", "pipeline", "tags", "publish", "freshness", "checks", "maintenance",
 ]  # fmt: skip
 Level = Literal["safe", "care", "breaking"]
 LEVELS: tuple[Level, ...] = get_args(Level)
+_PARTITIONED = "a partition spec of the table has it, also an old one: engines could not read the table without it. It stays"
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing in which a live table differs from its template.
+    """One thing in which a live table differs from its template, or a template from what it was.
 
     Attributes:
         subject: the column (dotted where nested), the property, or empty.
@@ -69,13 +73,25 @@ class Change:
 def consumed_names(table: Table) -> dict[int, set[str]]:
     """By field id, the names that a live column had before, or was created instead of."""
     current = {field.field_id: field.name for field in table.schema().fields}
-    recorded: dict[str, list[str]] = json.loads(table.properties.get(FORMER_NAMES, "{}"))
+    recorded = _recorded_names(table)
     consumed = {field_id: set(recorded.get(str(field_id), ())) for field_id in current}
     for schema in table.metadata.schemas:
         for field in schema.fields:
             if field.field_id in current and field.name != current[field.field_id]:
                 consumed[field.field_id].add(field.name)
     return consumed
+
+
+def _recorded_names(table: Table) -> dict[str, list[str]]:
+    try:
+        recorded: dict[str, list[str]] = json.loads(table.properties.get(FORMER_NAMES, "{}"))
+        return {field_id: list(names) for field_id, names in recorded.items()}
+    except (AttributeError, TypeError, ValueError):
+        name = ".".join(table.name())
+        raise TableMismatchError(
+            f"The property {FORMER_NAMES} of {name} cannot be read: somebody changed it. "
+            f"Remove it, if no column of {name} is yet to be renamed."
+        ) from None
 
 
 def former_names_property(template: TableTemplate, schema: Schema) -> dict[str, str]:
@@ -93,6 +109,13 @@ def match_columns(columns: Iterable[Column], live: Schema, consumed: Mapping[int
     """
     by_name = {field.name: field for field in live.fields}
     columns = list(columns)
+    by_lower = {name.lower(): name for name in by_name}
+    for column in columns:  # Glue, Athena and Spark take them for one
+        if column.name not in by_name and column.name in by_lower:
+            raise TableMismatchError(
+                f"The live column {by_lower[column.name]} and the template's {column.name} differ in case alone. Rename the live column "
+                "with the engine that made it: templates have lower-case names."
+            )
     found: dict[str, NestedField] = {}
     for column in columns:
         own = by_name.get(column.name)
@@ -116,40 +139,51 @@ class SchemaPlan:
     Attributes:
         schema: field ids are the live table's, new ones from its last id on; the schema id is 0.
         changes: every difference, also those that are not made.
-        refused: those that are not made: breaking ones, unless they are allowed; what would make rows unreadable, always; and
-            all of them where a column that may not be dropped has the name that another is to get.
+        refused: those that are not made: breaking ones, unless they are allowed; what would make rows or the table unreadable,
+            always; and all of them where a column that may not be dropped has the name that another is to get.
+        former_names: the property that goes with the schema.
+        rests_on_rows: whether what is safe, or allowed, depends on which rows the table has now.
     """
 
     def __init__(self, table: Table, template: TableTemplate, allow_breaking: bool = False) -> None:
         self.changes: list[Change] = []
         self.refused: list[Change] = []
         self._table = table
-        self._empty = not table.metadata.snapshots
+        self._empty = self.rests_on_rows = not table.metadata.snapshots
+        # A spec that names a column which is gone: deletes fail in PyIceberg, and other engines do not load the table
+        # (https://github.com/apache/iceberg/issues/10234).
+        self._partitioned_by = {field.source_id for spec in table.metadata.partition_specs for field in spec.fields}
         self._allow = allow_breaking or self._empty
         self._last_id = table.metadata.last_column_id
         live = table.schema()
         matched = match_columns(template.columns, live, consumed_names(table))
+        self._live_names = {name: field.name for name, field in matched.items()}
         wanted = {field.name: field for field in template.iceberg_schema.fields}
         fields = [self._column(wanted[column.name], matched.get(column.name)) for column in template.columns]
         kept = [field for field in fields if field is not None]
         dropped = [field for field in live.fields if field.field_id not in {match.field_id for match in matched.values()}]
+        staying = [field for field in dropped if not self._may_go(field)]
         for field in dropped:
             note = "its data is in no later snapshot, and its name comes back as another column"
-            self._add("drop-column", field.name, type_string(field.field_type), "", "breaking", note, made=self._allow)
+            if self._allow and field in staying:
+                note = _PARTITIONED
+            self._add("drop-column", field.name, type_string(field.field_type), "", "breaking", note, made=field not in staying)
         kept_ids = {field.field_id for field in kept}
         if [field.field_id for field in live.fields if field.field_id in kept_ids] != [
             field.field_id for field in kept if field.field_id in live.field_ids
         ]:
             self._add("move-columns", "", "", ", ".join(field.name for field in kept))
-        staying = [] if self._allow else dropped
         if {field.name for field in staying} & {field.name for field in kept}:
-            self.schema, self.refused = live, list(self.changes)
+            self.schema, self.refused, self.former_names = live, list(self.changes), dict[str, str]()
         else:
             self.schema = self._with_identifier(template, live, _with_staying(kept, staying, live))
+            self.former_names = former_names_property(template, self.schema)
 
     def _add(self, kind: Kind, subject: str, before: str, after: str, level: Level = "safe", note: str = "", made: bool = True) -> None:
         # Where there are no rows, nothing is broken.
-        change = Change(kind, subject, before, after, "safe" if self._empty else level, "" if self._empty and level == "breaking" else note)
+        if self._empty and made:
+            note, level = ("" if level == "breaking" else note), "safe"
+        change = Change(kind, subject, before, after, level, note)
         self.changes.append(change)
         if not made:
             self.refused.append(change)
@@ -180,11 +214,13 @@ class SchemaPlan:
             self._add("require-column", path, "may be null", "required", "breaking", "rows that hold null could not be read", required)
         elif live.required and not wanted.required:
             self._add("relax-column", path, "required", "may be null")
+        doc = live.doc
         if (wanted.doc or "") != (live.doc or ""):
+            doc = wanted.doc
             self._add("describe-column", path, live.doc or "no description", wanted.doc or "no description")
         if type_ is None:
             return wanted.model_copy(update={"field_id": self._next_id(), "field_type": self._renumbered(wanted.field_type)})
-        return live.model_copy(update={"name": wanted.name, "field_type": type_, "required": required, "doc": wanted.doc or None})
+        return live.model_copy(update={"name": wanted.name, "field_type": type_, "required": required, "doc": doc})
 
     def _type(self, wanted: IcebergType, live: IcebergType, path: str) -> IcebergType | None:
         """The type to be; None where the column is to be replaced by a new one."""
@@ -205,9 +241,11 @@ class SchemaPlan:
         if isinstance(wanted, PrimitiveType) and isinstance(live, PrimitiveType) and _widens(live, wanted) and not path.endswith(".key"):
             self._add("widen-column", path, type_string(live), type_string(wanted))
             return wanted
-        note = "its values cannot be read as the new type: a new, empty column takes its place"
-        self._add("retype-column", path, type_string(live), type_string(wanted), "breaking", note, self._allow)
-        return None if self._allow else live
+        note, made = "its values cannot be read as the new type: a new, empty column takes its place", self._allow
+        if made and self._in_a_spec(path):
+            note, made = _PARTITIONED, False
+        self._add("retype-column", path, type_string(live), type_string(wanted), "breaking", note, made)
+        return None if made else live
 
     def _struct(self, wanted: StructType, live: StructType, path: str) -> StructType:
         by_name = {field.name: field for field in live.fields}
@@ -224,23 +262,37 @@ class SchemaPlan:
             self._add("move-columns", path, "", ", ".join(field.name for field in wanted.fields))
         for field in live.fields:
             if field.name not in names:
-                note = "its data is lost to readers"
-                self._add("drop-column", f"{path}.{field.name}", type_string(field.field_type), "", "breaking", note, self._allow)
-                if not self._allow:
+                goes = self._may_go(field)
+                note = "its data is lost to readers" if goes or not self._allow else _PARTITIONED
+                self._add("drop-column", f"{path}.{field.name}", type_string(field.field_type), "", "breaking", note, goes)
+                if not goes:
                     fields.append(field)
         return StructType(*(field for field in fields if field is not None))
 
     def _with_identifier(self, template: TableTemplate, live: Schema, fields: list[NestedField]) -> Schema:
         ids = {field.name: field for field in fields}
-        before = {name: field for name, field in ids.items() if field.field_id in live.identifier_field_ids}
-        if sorted(before) != sorted(template.identifier):
-            note = "engines that write by it find rows by other columns"
-            self._add("identifier", "", ", ".join(sorted(before)) or "none", ", ".join(sorted(template.identifier)) or "none", "care", note)
+        before = {live.find_column_name(field_id) or "": field_id for field_id in live.identifier_field_ids}
+        now = Schema(*fields)
+        # Under the names that they have now; a nested one is of another's making.
+        held = sorted(now.find_column_name(field_id) or name for name, field_id in before.items())
         can = all(name in ids and ids[name].required for name in template.identifier)
-        chosen = template.identifier if can else [name for name in before if ids[name].required]
-        return Schema(*fields, identifier_field_ids=[ids[name].field_id for name in chosen])
+        if held != sorted(template.identifier):
+            note = "engines that write by it find rows by other columns" if can else "its columns are not all there, or may be null"
+            self._add("identifier", "", ", ".join(held) or "none", ", ".join(sorted(template.identifier)) or "none", "care", note, can)
+        kept = [field_id for field_id in before.values() if field_id in now.field_ids and now.find_field(field_id).required]
+        return Schema(*fields, identifier_field_ids=[ids[name].field_id for name in template.identifier] if can else kept)
+
+    def _may_go(self, field: NestedField) -> bool:
+        """Whether a column is dropped: where that is allowed, and no partition spec ever named it, or a field in it."""
+        return self._allow and not (Schema(field).field_ids & self._partitioned_by)
+
+    def _in_a_spec(self, path: str) -> bool:
+        """Whether the live column around a path, which would be replaced, or a field in it, is in a partition spec."""
+        live = self._table.schema().find_field(self._live_names.get(path.split(".")[0], path.split(".")[0]))
+        return bool(Schema(live).field_ids & self._partitioned_by)
 
     def _has_no_null(self, column: str) -> bool:
+        self.rests_on_rows = True
         try:
             return self._empty or self._table.scan(row_filter=f"{column} is null").count() == 0
         except (NotImplementedError, TypeError, ValueError):  # PyIceberg filters primitive columns only

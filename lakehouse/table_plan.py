@@ -9,7 +9,8 @@ from functools import cached_property
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.table.sorting import SortField, SortOrder
+from pyiceberg.table.refs import MAIN_BRANCH
+from pyiceberg.table.sorting import UNSORTED_SORT_ORDER, SortField, SortOrder
 from pyiceberg.table.update import (
     AddPartitionSpecUpdate,
     AddSchemaUpdate,
@@ -19,6 +20,7 @@ from pyiceberg.table.update import (
     AssertDefaultSpecId,
     AssertLastAssignedFieldId,
     AssertLastAssignedPartitionId,
+    AssertRefSnapshotId,
     SetCurrentSchemaUpdate,
     SetDefaultSortOrderUpdate,
     SetDefaultSpecUpdate,
@@ -28,8 +30,12 @@ from pyiceberg.table.update import (
 )
 
 from lakehouse.inspect import partition_texts, sort_texts
-from lakehouse.schema_plan import FORMER_NAMES, LEVELS, Change, Level, SchemaPlan, former_names_property
+from lakehouse.schema_plan import FORMER_NAMES, Change, SchemaPlan
 from lakehouse.template import TableTemplate
+
+# How often PyIceberg itself tries a commit again: set by the project on every table, see TableTemplate.table_properties.
+RETRIES = "commit.retry.num-retries"
+_WAITING = "it waits for a column that is not there yet"
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,8 @@ class TablePlan:
     @property
     def refused(self) -> list[Change]:
         """The differences that the updates do not make."""
-        return self._schema_plan.refused
-
-    @property
-    def level(self) -> Level | None:
-        """The worst level of its changes; None without any."""
-        return max((change.level for change in self.changes), key=LEVELS.index, default=None)
+        waiting = [] if self._columns and self._spec_may_change else [*self._layout_changes()]
+        return [*self._schema_plan.refused, *waiting]
 
     @property
     def renamed_onto(self) -> list[str]:
@@ -79,7 +81,12 @@ class TablePlan:
     def updates(self) -> tuple[tuple[TableUpdate, ...], tuple[TableRequirement, ...]]:
         """Iceberg's updates of one transaction, and what must still hold of the table when they are made."""
         metadata = self.table.metadata
+        # Where rows decided what is safe, there must be no others by now.
+        on_rows = (
+            (AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=metadata.current_snapshot_id),) if self._schema_plan.rests_on_rows else ()
+        )
         requirements: tuple[TableRequirement, ...] = (
+            *on_rows,
             AssertCurrentSchemaId(current_schema_id=metadata.current_schema_id),
             AssertLastAssignedFieldId(last_assigned_field_id=metadata.last_column_id),
             AssertDefaultSpecId(default_spec_id=metadata.default_spec_id),
@@ -91,12 +98,18 @@ class TablePlan:
     def _layout_changes(self) -> Iterator[Change]:
         live, schema = self.table.schema(), self.template.iceberg_schema
         before, after = partition_texts(live, self.table.spec()), partition_texts(schema, self.template.iceberg_partition_spec(schema))
-        if not _same_fields(self._spec, self.table.spec()):
+        if not _same_fields(self._spec, self.table.spec()) if self._columns else before != after:
             note = "files that are there keep their partitions; the next ones get the new"
+            if not self._columns:
+                note = _WAITING
+            elif not self._spec_may_change:
+                note = "a table of format version 1 keeps its partition fields: upgrade it to version 2 first"
             yield Change("partition", "", ", ".join(before) or "none", ", ".join(after) or "none", "care", note)
-        if self._order.fields != self.table.sort_order().fields:
-            before, after = sort_texts(live, self.table.sort_order()), sort_texts(schema, self.template.iceberg_sort_order(schema))
-            yield Change("sort-order", "", ", ".join(before) or "none", ", ".join(after) or "none")
+        before, after = sort_texts(live, self.table.sort_order()), sort_texts(schema, self.template.iceberg_sort_order(schema))
+        if self._order.fields != self.table.sort_order().fields if self._columns else before != after:
+            yield Change(
+                "sort-order", "", ", ".join(before) or "none", ", ".join(after) or "none", "safe", "" if self._columns else _WAITING
+            )
 
     @cached_property
     def _columns(self) -> bool:
@@ -128,13 +141,20 @@ class TablePlan:
 
     @cached_property
     def _properties(self) -> dict[str, str]:
-        wanted = {**self.template.table_properties, **self.properties, **former_names_property(self.template, self.schema)}
+        wanted = {**self.template.table_properties, **self.properties, **self._schema_plan.former_names}
         return {key: value for key, value in wanted.items() if self.table.properties.get(key) != value}
 
     def _property_changes(self) -> Iterator[Change]:
         for key, value in sorted(self._properties.items()):
-            if key != FORMER_NAMES:  # bookkeeping of the renames that are changes themselves
+            if not self._is_bookkeeping(key):
                 yield Change("property", key, self.table.properties.get(key, "not set"), value)
+
+    def _is_bookkeeping(self, key: str) -> bool:
+        """Whether a property that is to be set is no change by itself.
+
+        Renames are changes themselves. And a table that something else made is in step without what only the project needs.
+        """
+        return key == FORMER_NAMES or (key not in self.table.properties and key in {RETRIES, *self.properties})
 
     def _schema_updates(self) -> Iterator[TableUpdate]:
         live = self.table.schema()
@@ -152,8 +172,13 @@ class TablePlan:
         yield AddSchemaUpdate(schema_=self.schema.model_copy(update={"schema_id": schema_id}))
         yield SetCurrentSchemaUpdate(schema_id=-1)
 
+    @property
+    def _spec_may_change(self) -> bool:
+        """In format version 1 the fields of a spec keep their places: one that goes would have to become `void`."""
+        return self.table.metadata.format_version > 1 or not self.table.spec().fields
+
     def _spec_updates(self) -> Iterator[TableUpdate]:
-        if _same_fields(self._spec, self.table.spec()):
+        if _same_fields(self._spec, self.table.spec()) or not self._spec_may_change:
             return
         for known in self.table.metadata.partition_specs:
             if _same_fields(known, self._spec):
@@ -165,6 +190,12 @@ class TablePlan:
 
     def _order_updates(self) -> Iterator[TableUpdate]:
         if self._order.fields == self.table.sort_order().fields:
+            return
+        # https://iceberg.apache.org/spec/#sorting: order id 0 is the unsorted order, and no other has no fields.
+        if not self._order.fields:
+            if not any(known.order_id == 0 for known in self.table.metadata.sort_orders):
+                yield AddSortOrderUpdate(sort_order=UNSORTED_SORT_ORDER)
+            yield SetDefaultSortOrderUpdate(sort_order_id=0)
             return
         for known in self.table.metadata.sort_orders:
             if known.fields == self._order.fields:

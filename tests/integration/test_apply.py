@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from lakehouse.apply import Applied, apply
+from lakehouse.table_plan import TablePlan
 
 if TYPE_CHECKING:
     from conftest import Lakehouse
@@ -227,15 +228,99 @@ def test_a_former_name_is_taken_again_by_a_new_column(lakehouse: Lakehouse) -> N
     assert changed(lakehouse).action == "exists"
 
 
-def test_a_rename_onto_a_column_that_would_be_dropped_is_refused(lakehouse: Lakehouse) -> None:
+def test_a_rename_onto_a_column_that_would_be_dropped_is_refused_and_right_once_it_is_allowed(lakehouse: Lakehouse) -> None:
     made(lakehouse)
-    before = fields(lakehouse)
+    before, properties = fields(lakehouse), lakehouse.table("shop.t").properties
     columns = {"id": COLUMNS["id"], "count": 'type: "decimal(9,2)", renamed_from: [price]', "safe": "type: string"}
     write(lakehouse, columns)
     applied = changed(lakehouse)
     assert applied.action == "refused", applied.detail
     assert "drop column count: int" in applied.detail
-    assert fields(lakehouse) == before
+    assert (fields(lakehouse), lakehouse.table("shop.t").properties) == (before, properties)
+    [applied] = apply(lakehouse.settings, lakehouse.catalog, lakehouse.templates(), allow_breaking=True)
+    assert applied.action == "changed", applied.detail
+    assert lakehouse.rows("shop.t").to_pylist() == [{"id": 1, "count": ROW["price"], "safe": None}]
+    assert changed(lakehouse).action == "exists"
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_a_column_that_a_partition_spec_ever_named_stays(lakehouse: Lakehouse, rows: bool) -> None:
+    made(lakehouse, "partition_spec: [{column: at, transform: day}]\n", rows)
+    columns = {name: text for name, text in COLUMNS.items() if name != "at"}
+    write(lakehouse, columns)
+    for _ in range(2):
+        [applied] = apply(lakehouse.settings, lakehouse.catalog, lakehouse.templates(), allow_breaking=True)
+        assert applied.action == "refused"
+        assert "drop column at: timestamptz (a partition spec of the table has it" in applied.detail
+    write(lakehouse, {**COLUMNS, "at": "type: string"})
+    [applied] = apply(lakehouse.settings, lakehouse.catalog, lakehouse.templates(), allow_breaking=True)
+    assert "retype column at: timestamptz -> string (a partition spec" in applied.detail
+    table = lakehouse.table("shop.t")
+    assert table.spec().fields == ()
+    table.delete("id = 1")  # engines can still work on it
+    assert lakehouse.rows("shop.t").num_rows == 0
+
+
+def test_an_order_that_goes_is_the_unsorted_order(lakehouse: Lakehouse) -> None:
+    made(lakehouse, "sort_order: [{column: id}]\n")
+    write(lakehouse, COLUMNS)
+    assert changed(lakehouse).detail == "sort order: id ASC NULLS FIRST -> none"
+    assert lakehouse.table("shop.t").sort_order().order_id == 0
+    assert changed(lakehouse).action == "exists"
+    write(lakehouse, COLUMNS, "sort_order: [{column: id}]\n")
+    assert changed(lakehouse).action == "changed"
+    assert lakehouse.table("shop.t").sort_order().order_id > 0
+
+
+def test_rows_that_came_after_the_plan_make_it_planned_again(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(lakehouse, rows=False)
+    write(lakehouse, {**{name: text for name, text in COLUMNS.items() if name != "name"}, "new": "type: string, required: true"})
+    updates = TablePlan.updates
+    came: list[int] = []
+
+    def updates_too_late(plan: TablePlan) -> Any:
+        found = updates(plan)
+        if not came:
+            came.append(1)
+            append(lakehouse, ROW)
+        return found
+
+    monkeypatch.setattr(TablePlan, "updates", updates_too_late)
+    applied = changed(lakehouse)
+    assert applied.action == "refused"
+    assert lakehouse.rows("shop.t").to_pylist() == [ROW]
+
+
+def test_an_identifier_or_a_layout_that_waits_for_a_refused_column_is_refused_with_it(lakehouse: Lakehouse) -> None:
+    made(lakehouse)
+    append(lakehouse, {**ROW, "id": 2, "name": None})
+    required = {**COLUMNS, "name": "type: string, required: true", "new": "type: int, required: true"}
+    write(lakehouse, required, "identifier: [name]\npartition_spec: [{column: new}]\nsort_order: [{column: new}]\n")
+    applied = changed(lakehouse)
+    refused, _, done = applied.detail.partition("; done: ")
+    assert applied.action == "refused"
+    assert "identifier: none -> name (its columns are not all there, or may be null)" in refused
+    assert "partition: none -> identity(new) (it waits for a column" in refused
+    assert "sort order: none -> new ASC NULLS FIRST (it waits" in refused
+    assert done == "describe column name: A name. -> no description"
+
+
+def test_columns_that_differ_in_case_alone_are_no_two_columns(lakehouse: Lakehouse) -> None:
+    write(lakehouse, {"id": "type: long"})
+    lakehouse.apply()
+    with lakehouse.table("shop.t").update_schema() as update:
+        update.rename_column("id", "ID")
+    assert "ID and the template's id differ in case alone" in changed(lakehouse).detail
+    assert list(fields(lakehouse)) == ["ID"]
+
+
+def test_a_property_of_former_names_that_cannot_be_read_is_an_error_with_a_remedy(lakehouse: Lakehouse) -> None:
+    made(lakehouse)
+    with lakehouse.table("shop.t").transaction() as transaction:
+        transaction.set_properties({"lakehouse.former-names": "{broken"})
+    applied = changed(lakehouse)
+    assert applied.action == "failed"
+    assert "The property lakehouse.former-names of shop.t cannot be read" in applied.detail
 
 
 def test_layout_properties_and_identifier_follow_in_the_same_commit(lakehouse: Lakehouse) -> None:

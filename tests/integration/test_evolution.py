@@ -45,7 +45,7 @@ NAMES = [f"c{index}" for index in range(8)]
 
 @dataclass(frozen=True)
 class Col:
-    """A column, and what the row that was written holds in it; ``value`` is None where it came later."""
+    """A column, and what the row that was written holds in it; ``value`` is None where it came later. A partition spec pins it for ever."""
 
     name: str
     type: str
@@ -53,6 +53,7 @@ class Col:
     description: str = ""
     former: tuple[str, ...] = ()
     value: Any = None
+    pinned: bool = False
 
     def yaml(self) -> dict[str, Any]:
         return {
@@ -100,23 +101,25 @@ def first_models(draw: st.DrawFn) -> Model:
         required = draw(st.booleans())
         value = TYPES[type_][1] if required or draw(st.booleans()) else None
         columns.append(Col(name, type_, required, draw(st.sampled_from(["", "About it."])), value=value))
-    found = tuple(columns)
-    return Model(found, draw(layouts(found)))
+    rest = draw(layouts(tuple(columns)))
+    partitioned = {part["column"] for part in rest.get("partition_spec", [])}
+    return Model(tuple(replace(column, pinned=column.pinned or column.name in partitioned) for column in columns), rest)
 
 
 @st.composite
 def next_models(draw: st.DrawFn, before: Model, breaking: bool) -> Model:
     """What a template may become: columns moved, renamed, widened, relaxed, described, added; where breaking, dropped and retyped."""
     columns = list(draw(st.permutations(before.columns)))
-    if breaking and len(columns) > 1 and draw(st.booleans()):
-        columns.pop(draw(st.integers(0, len(columns) - 1)))
+    loose = [index for index, column in enumerate(columns) if not column.pinned]
+    if breaking and loose and len(columns) > 1 and draw(st.booleans()):
+        columns.pop(draw(st.sampled_from(loose)))
     taken = {column.name for column in columns} | {name for column in columns for name in column.former}
     for index, column in enumerate(columns):
         wider = TYPES[column.type][0]
         if wider and draw(st.booleans()):
             value = {**column.value, "c": None} if isinstance(column.value, dict) and "c" not in column.value else column.value
             column = replace(column, type=wider, value=value)
-        elif breaking and not column.required and draw(st.integers(0, 4)) == 0:
+        elif breaking and not (column.required or column.pinned) and draw(st.integers(0, 4)) == 0:
             column = replace(column, type="boolean" if column.type != "boolean" else "string", value=None)
         if column.required and draw(st.booleans()):
             column = replace(column, required=False)
@@ -129,8 +132,9 @@ def next_models(draw: st.DrawFn, before: Model, breaking: bool) -> Model:
     free = [name for name in NAMES if name not in taken]
     for name in draw(st.lists(st.sampled_from(free), max_size=2, unique=True)) if free else []:
         columns.insert(draw(st.integers(0, len(columns))), Col(name, draw(st.sampled_from(sorted(TYPES)))))
-    found = tuple(columns)
-    return Model(found, draw(layouts(found)))
+    rest = draw(layouts(tuple(columns)))
+    partitioned = {part["column"] for part in rest.get("partition_spec", [])}
+    return Model(tuple(replace(column, pinned=column.pinned or column.name in partitioned) for column in columns), rest)
 
 
 @pytest.mark.slow
