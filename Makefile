@@ -94,10 +94,14 @@ aws-apply: setup ## Apply Terraform on AWS, write .env, make and change the tabl
 	$(AWS) init -input=false
 	$(AWS) apply $(AWS_VARIABLES) $(OPTIONS)
 	$(BIN)/lakehouse env --terraform terraform/aws >/dev/null
+	$(BIN)/lakehouse governance --fix
 	$(BIN)/lakehouse apply
 	$(AWS) apply $(AWS_VARIABLES) $(OPTIONS)
 
-aws-destroy: setup ## Destroy what Terraform made on AWS; stops at buckets that hold files, with nothing of them lost
+# The account's Lake Formation settings are given up, not destroyed: that would empty them.
+aws-destroy: setup ## Destroy what Terraform made on AWS; not while the warehouse or landing bucket has files
+	$(BIN)/lakehouse check-destroy --terraform terraform/aws
+	-@$(AWS) state rm 'module.iam.aws_lakeformation_data_lake_settings.this["this"]' 2>/dev/null
 	$(AWS) destroy $(AWS_VARIABLES) $(OPTIONS)
 
 format: setup ## Format the code

@@ -76,7 +76,7 @@ def _local(settings: LakehouseSettings) -> dict[str, str]:
 
 
 def _aws_glue(settings: LakehouseSettings) -> dict[str, str]:
-    _require("boto3", "aws", "The backend aws-glue")
+    require_extra("boto3", "aws", "The backend aws-glue")
     region = settings.aws_region or ""
     catalog_id = {"glue.id": settings.glue_catalog_id} if settings.glue_catalog_id else {}
     return {"type": "glue", "glue.region": region, "s3.region": region, **catalog_id, **_s3_endpoint()}
@@ -99,7 +99,7 @@ def _aws_nessie(settings: LakehouseSettings) -> dict[str, str]:
 
 
 def _gcp(settings: LakehouseSettings) -> dict[str, str]:
-    _require("google.auth", "gcp", "The backend gcp")
+    require_extra("google.auth", "gcp", "The backend gcp")
     delegation = "vended-credentials" if settings.gcp_credentials == "vended" else ""
     return {
         "type": "rest",
@@ -116,7 +116,8 @@ def _s3_endpoint() -> dict[str, str]:
     return {"s3.endpoint": endpoint} if endpoint else {}
 
 
-def _require(module: str, extra: str, purpose: str) -> None:
+def require_extra(module: str, extra: str, purpose: str) -> None:
+    """Raises MissingExtraError where a module that comes with an extra is not there."""
     try:
         found = importlib.util.find_spec(module)
     except ModuleNotFoundError:

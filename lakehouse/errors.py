@@ -68,6 +68,10 @@ class PermissionOrderError(LakehouseError):
     """A change that would show a restricted column to those who may not see it: grants are narrowed first."""
 
 
+class NotEmptyError(LakehouseError):
+    """What is about to be destroyed holds files."""
+
+
 class SourceError(LakehouseError):
     """Source files that cannot be listed or read, or that changed after they were taken."""
 

@@ -5,6 +5,7 @@ The entry is changed in place, never deleted and made again: its Lake Formation 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -66,6 +67,12 @@ class GlueTables:
                 f"Glue has no entry of {name}. Terraform makes it, so that grants can name its columns: {_TERRAFORM}"
             ) from None
 
+    def check_create(self, template: TableTemplate) -> None:
+        """Whether `create` would make a table of the shell. Raises what `create` does."""
+        entry = self._catalog._get_glue_table(template.namespace, template.name)
+        self._check_shell(entry, template, table_location(self._settings, template.namespace, template.name))
+        self._check_grants(template, {column.name for column in template.columns})
+
     def create(self, template: TableTemplate) -> None:
         """Writes the first metadata of a shell's table, and names it in the entry.
 
@@ -123,12 +130,13 @@ class GlueTables:
             raise PermissionOrderError(
                 f"{template.table_name}: {', '.join(sorted(restricted))} would be restricted columns of the table, and whether the reader "
                 "is granted these names cannot be known. Set LAKEHOUSE_READER_ROLE (lakehouse env --terraform terraform/aws), and run "
-                "it as the admin role or as an administrator of Lake Formation."
+                "it as an administrator of Lake Formation, which the admin role should be."
             )
         if opened := sorted(restricted & granted):
             raise PermissionOrderError(
                 f"{template.table_name}: {', '.join(opened)} would be restricted, and the reader's grant in Lake Formation still has "
-                f"{'these names' if len(opened) > 1 else 'this name'}. Narrow the grant first, then apply: {_TERRAFORM}"
+                f"{'these names' if len(opened) > 1 else 'this name'}. Narrow it first: {_TERRAFORM}; what Terraform did not grant: "
+                "lakehouse governance --fix"
             )
 
     def _check_shell(self, entry: Any, template: TableTemplate, location: str) -> None:
@@ -152,12 +160,17 @@ def _check_location_is_new(io: FileIO, table: str, location: str) -> None:
     names = sorted(
         info.base_name for info in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True)) if info.base_name.endswith(".json")
     )
-    # A first metadata file alone is what an apply leaves that died, or lost against another.
-    if committed := [name for name in names if not name.startswith("00000-")]:
+    # A first metadata file without a snapshot is what an apply leaves that died, or lost against another.
+    if committed := [name for name in names if not name.startswith("00000-") or _has_snapshot(io, f"{location}/metadata/{name}")]:
         raise TableMismatchError(
             f"{location}/metadata has the metadata of a table, and the entry of {table} in Glue names none. To have that table back, set "
             f"the entry's parameter metadata_location to the newest file, probably {committed[-1]}; for a new one, move the files away."
         )
+
+
+def _has_snapshot(io: FileIO, metadata_location: str) -> bool:
+    with io.new_input(metadata_location).open() as stream:
+        return bool(json.loads(stream.read()).get("snapshots"))
 
 
 def _table_input(name: str, metadata_location: str, properties: Mapping[str, str], metadata: Any, entry: Any) -> Any:

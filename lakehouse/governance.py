@@ -5,7 +5,7 @@ Knows the rules and no cloud: ``lakeformation.py`` reads the grants, and takes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -47,6 +47,16 @@ def visible_columns(template: TableTemplate, role: Role) -> list[str]:
         for column in template.columns
         if role != "reader" or (column.access_level != "restricted" and column.name not in former)
     ]
+
+
+def granted_columns(template: TableTemplate, live_columns: Collection[str]) -> list[str]:
+    """The columns that Terraform grants the reader on a live table: the visible ones that it has.
+
+    Not where a column's former name is there, too: before the rename the live column of its own name is another, perhaps a
+    restricted one.
+    """
+    renaming = {column.name for column in template.columns if set(column.renamed_from) & set(live_columns)}
+    return [name for name in visible_columns(template, "reader") if name in live_columns and name not in renaming]
 
 
 @dataclass(frozen=True)
@@ -133,9 +143,10 @@ def _judge_select(grant: Grant, tables: Mapping[str, TableTemplate], live: Live)
         if template.namespace == target.database:
             there = live.columns.get(template.table_name)
             columns = _covered(target, there or frozenset())
-            covered |= columns - set(visible_columns(template, "reader"))
             columns &= there or columns  # Lake Formation grants no column that is not there
-            if readable := tuple(name for name in visible_columns(template, "reader") if name in columns):
+            allowed = granted_columns(template, there or frozenset(visible_columns(template, "reader")))
+            covered |= _covered(target, there or frozenset()) - set(allowed)
+            if readable := tuple(name for name in allowed if name in columns):
                 on = Target(target.database, template.name, columns=readable, catalog_id=target.catalog_id)
                 kept.append(Grant(grant.principal, on, frozenset({"SELECT"})))
     if target.columns is None:
@@ -234,7 +245,7 @@ def _missing(grants: Sequence[Grant], tables: Mapping[str, TableTemplate], live:
             target = Target(template.namespace, template.name)
             yield from lacks(arn, _TABLE_GRANTS[role], target, ALL_TABLES)
             if role == "reader":
-                readable = set(visible_columns(template, role)) & live.columns[name]
+                readable = set(granted_columns(template, live.columns[name]))
                 own = [grant for on in (template.name, ALL_TABLES) for grant in by_table.get((arn, template.namespace, on), ())]
                 if columns := readable - selected_columns(own, arn, name, live.columns[name]):
                     yield _lacking(role, arn, target, ("SELECT",), tuple(sorted(columns)))

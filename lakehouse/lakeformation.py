@@ -10,14 +10,14 @@ from typing import Any
 from lakehouse.catalog import CATALOG_REMEDY, catalog_errors
 from lakehouse.errors import SettingsError
 from lakehouse.governance import Live, Role, compare, selected_columns
-from lakehouse.grants import Finding, Grant, Outcome, Target, close_findings
+from lakehouse.grants import EVERYONE, Finding, Grant, Outcome, Target, close_findings
 from lakehouse.lakeformation_client import LakeFormation, target_of
 from lakehouse.s3_access import s3_findings
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
 _ENTRY_REMEDY = "Run terraform apply in terraform/aws, then lakehouse apply."
-_CALLER_REMEDY = "Run it as the admin role, or as a data lake administrator."
+_CALLER_REMEDY = "Run it as a data lake administrator; the admin role should be one (Lake Formation, Administrative roles)."
 
 
 def live_findings(settings: LakehouseSettings, templates: Iterable[TableTemplate]) -> list[Finding]:
@@ -38,7 +38,7 @@ def live_findings(settings: LakehouseSettings, templates: Iterable[TableTemplate
     with _noting(found, "Lake Formation's grants cannot be listed"):
         administrators, readers = aws.administrators()
         with _noting(found, "Who asks cannot be learned"):
-            if not (caller := aws.caller()).matches(administrators | readers | {arn for arn, role in roles.items() if role == "admin"}):
+            if not (caller := aws.caller()).matches(administrators | readers):
                 message = f"{caller.arn} is no data lake administrator: Lake Formation lists only the grants that it may see."
                 found.append(Finding("unreachable", message, _CALLER_REMEDY))
         grants = _grants_on(aws, columns, _entries(aws), found)
@@ -58,7 +58,9 @@ def close(settings: LakehouseSettings, findings: Iterable[Finding]) -> Iterator[
 
 
 class ReaderGrants:
-    """The columns that the reader role's live grants hold, table by table, as of when the first was asked for.
+    """The columns that live grants let the reader role read, table by table, as of when the first was asked for.
+
+    Its own, and those of all principals of the account, which it is one of.
 
     Raises:
         SettingsError: another backend; MissingExtraError: boto3 is not installed.
@@ -72,7 +74,7 @@ class ReaderGrants:
     def _reader(self) -> str | None:
         """The reader role, if the caller is shown all its grants."""
         administrators, readers = self._aws.administrators()
-        sees_all = self._aws.caller().matches(administrators | readers | {self._settings.admin_role or ""})
+        sees_all = self._aws.caller().matches(administrators | readers)
         return self._settings.reader_role if sees_all else None
 
     @cached_property
@@ -96,7 +98,8 @@ class ReaderGrants:
             if live is None:
                 return set()
             grants = _grants_on(self._aws, [table], self._grants, unknown := list[Finding]())
-        return None if unknown else selected_columns(grants, self._reader, table, live)
+        everyone = (self._reader, EVERYONE, f"{self._reader.split(':')[4]}:IAMPrincipals")
+        return None if unknown else set[str]().union(*(selected_columns(grants, principal, table, live) for principal in everyone))
 
 
 def _check_backend(settings: LakehouseSettings) -> None:

@@ -22,7 +22,8 @@ def normalised(template: TableTemplate) -> dict[str, dict[str, Any]]:
     """The template's table and its quarantine table, if it has one, by table name.
 
     Each has ``namespace``, ``name``, ``description``, ``owner``, ``tags``, ``columns`` (``name``, ``type``, ``glue_type``,
-    ``required``, ``description``, ``pii``, ``access_level``), ``identifier``, ``partition_fields`` (``column``, ``transform``,
+    ``required``, ``description``, ``pii``, ``access_level``, ``renamed_from``),
+    ``identifier``, ``partition_fields`` (``column``, ``transform``,
     ``name``), ``sort_order`` (``column``, ``direction``, ``null_order``), ``properties``, ``maintenance`` (``compact``,
     ``keep_snapshots_days``, ``keep_at_least``), and ``readable_columns`` by role.
     """
@@ -50,6 +51,7 @@ def _table(template: TableTemplate) -> dict[str, Any]:
                 "description": column.description,
                 "pii": column.pii,
                 "access_level": column.access_level,
+                "renamed_from": list(column.renamed_from),
             }
             for column in template.columns
         ],

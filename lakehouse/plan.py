@@ -61,6 +61,7 @@ def plan(settings: LakehouseSettings, catalog: Catalog, templates: Iterable[Tabl
 def plan_table(tables: Tables, template: TableTemplate) -> Planned:
     """The plan of one table. Raises what its catalog does."""
     if (table := tables.load(template)) is None:
+        tables.check_create(template)
         return Planned(template.table_name, "create")
     table_plan = TablePlan(table, template, tables.properties(template))
     if not table_plan.changes:

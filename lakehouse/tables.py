@@ -25,6 +25,10 @@ class Tables(Protocol):
         """The live Iceberg table; None where there is none yet."""
         ...
 
+    def check_create(self, template: TableTemplate) -> None:
+        """Raises LakehouseError where `create` would."""
+        ...
+
     def create(self, template: TableTemplate) -> None:
         """Makes the table. Raises TableAlreadyExistsError where another was faster."""
         ...
@@ -54,6 +58,9 @@ class CatalogTables:
             return self._catalog.load_table(template.table_name)
         except NoSuchTableError:
             return None
+
+    def check_create(self, template: TableTemplate) -> None:
+        """Nothing stands in the way of a table that is not there."""
 
     def create(self, template: TableTemplate) -> None:
         self._ensure_namespace(template.namespace)

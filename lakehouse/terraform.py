@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lakehouse.errors import SettingsError
+from lakehouse.catalog import catalog_errors, require_extra
+from lakehouse.errors import NotEmptyError, SettingsError
 from lakehouse.settings import LakehouseSettings
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
@@ -29,6 +30,32 @@ def terraform_environment(root: Path) -> dict[str, str]:
     values = {str(name): str(value) for name, value in output["value"].items()}
     LakehouseSettings.load(**values)
     return values
+
+
+def check_destroy(root: Path) -> list[str]:
+    """The buckets of an applied AWS root whose files are nowhere else, warehouse and landing, if they are empty.
+
+    Terraform finds out too late: it takes a bucket's policy and versioning away before AWS says that it is not empty.
+
+    Raises:
+        NotEmptyError: one of them has files, or older versions of files; SettingsError: nothing is applied; CatalogError.
+    """
+    require_extra("boto3", "aws", "AWS")
+    import boto3  # type: ignore[import-untyped]
+
+    output = _outputs(root).get("buckets")
+    if output is None:
+        raise SettingsError(f"Terraform has no output `buckets` in {root}: nothing is applied.")
+    buckets = [str(output["value"][kind]) for kind in ("warehouse", "landing")]
+    with catalog_errors("The buckets cannot be looked at"):
+        s3 = boto3.client("s3")
+        answers = {bucket: s3.list_object_versions(Bucket=bucket, MaxKeys=1) for bucket in buckets}
+    if full := [bucket for bucket, answer in answers.items() if answer.get("Versions") or answer.get("DeleteMarkers")]:
+        raise NotEmptyError(
+            f"{', '.join(full)} still {'has' if len(full) == 1 else 'have'} files, or older versions of files. A destroy would take the "
+            "catalog's entries and the buckets' protection, and then stop. Delete every version of every file first, if that is meant."
+        )
+    return buckets
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:

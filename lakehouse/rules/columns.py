@@ -95,7 +95,7 @@ class FormerNameOfRestricted(Rule):
                     message = (
                         f"the column `{name}` is hidden from the reader as long as `{column.name}`, which is restricted, names it here."
                     )
-                    remedy = "Remove it once every environment has renamed the column."
+                    remedy = "Remove it once every environment has renamed the column, and no snapshot from before is left."
                     yield Violation(("columns", index, "renamed_from", position), message, remedy)
 
 

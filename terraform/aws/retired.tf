@@ -19,14 +19,14 @@ data "aws_s3_objects" "tables" {
 
 locals {
   tables = flatten([for table in module.table : table.names])
-  # _lakehouse/ has the ledgers.
+  # Folders whose names no table has are somebody else's; _lakehouse/ has the ledgers.
   lost_namespaces = [
     for prefix in data.aws_s3_objects.namespaces.common_prefixes : "${trimsuffix(prefix, "/")}.*"
-    if !startswith(prefix, "_") && !contains(local.namespaces, trimsuffix(prefix, "/"))
+    if can(regex("^[a-z][a-z0-9_]*/$", prefix)) && !contains(local.namespaces, trimsuffix(prefix, "/"))
   ]
   lost_tables = flatten([for found in data.aws_s3_objects.tables : [
     for prefix in found.common_prefixes : join(".", slice(split("/", prefix), 0, 2))
-    if !contains(local.tables, join(".", slice(split("/", prefix), 0, 2)))
+    if can(regex("^[a-z][a-z0-9_]*/[a-z][a-z0-9_]*/$", prefix)) && !contains(local.tables, join(".", slice(split("/", prefix), 0, 2)))
   ]])
   lost = setsubtract(concat(local.lost_namespaces, local.lost_tables), var.retired_tables)
 }

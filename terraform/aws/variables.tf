@@ -64,7 +64,7 @@ variable "retired_tables" {
 
 variable "bucket_prefix" {
   type        = string
-  description = "Prefix of the buckets' names, which are shared by all AWS accounts: <prefix>-warehouse, -landing, -results, -logs. null: <name>-<account>-<region>."
+  description = "Prefix of the buckets' names, which are shared by all AWS accounts: <prefix>-warehouse, -landing, -results, -logs. null: <name>-<account>-<region>. Once there are files, it cannot be changed: Terraform would replace the buckets."
   default     = null
 }
 

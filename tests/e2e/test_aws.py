@@ -134,8 +134,14 @@ def test_from_terraform_apply_to_governed_tables_and_back(rehearsal: Rehearsal) 
     rehearsal.apply()
     rehearsal.assert_nothing_to_change()
 
-    rehearsal.step("lakehouse env, lakehouse apply: the shells become Iceberg tables")
+    rehearsal.step("lakehouse env; everyone may read what AWS made by its defaults, and no table is made until that is closed")
     rehearsal.command("lakehouse", "env", "--terraform", "terraform/aws")
+    rehearsal.command("lakehouse", "apply", code=1)
+    rehearsal.command("lakehouse", "governance", "--live", code=1)
+    rehearsal.command("lakehouse", "governance", "--fix")
+    rehearsal.assert_nothing_to_change()
+
+    rehearsal.step("lakehouse apply: the shells become Iceberg tables")
     assert set(rehearsal.lakehouse_apply().values()) == {"created"}
     assert set(rehearsal.lakehouse_apply().values()) == {"exists"}
 
@@ -177,9 +183,7 @@ def test_from_terraform_apply_to_governed_tables_and_back(rehearsal: Rehearsal) 
     assert rehearsal.lakehouse_apply()[EVENTS] == "changed"  # no bounds of it in metadata any more
     rehearsal.assert_nothing_to_change()
 
-    rehearsal.step("governance: Terraform's own database is open to everyone by AWS's default, until it is closed")
-    rehearsal.command("lakehouse", "governance", "--live", code=1)
-    rehearsal.command("lakehouse", "governance", "--fix")
+    rehearsal.step("governance: what is opened by hand is found and closed")
     rehearsal.command("lakehouse", "governance", "--live")
     _open_to_the_reader(rehearsal, "user_id")
     found = json.loads(rehearsal.command("lakehouse", "governance", "--live", "--json", code=1))
@@ -200,21 +204,29 @@ def test_from_terraform_apply_to_governed_tables_and_back(rehearsal: Rehearsal) 
     shutil.move(rehearsal.folder / "scd_type2.yaml", rehearsal.folder / "table-templates" / "scd_type2.yaml")
     rehearsal.assert_nothing_to_change()
 
-    rehearsal.step("terraform destroy: not while there are files, then all of it")
-    refused = terraform.destroy()
-    assert not refused.ok
-    assert "BucketNotEmpty" in " ".join(refused.errors)
-    # Looking at the other buckets writes into the one with the logs: it may go last, with a destroy of its own.
-    destroyed = refused
+    rehearsal.step("destroy: not while there are files; then all of it, but for the account's settings")
+    rehearsal.command("lakehouse", "check-destroy", code=1)
+    _empty(*terraform.outputs()["buckets"].values())
+    rehearsal.command("lakehouse", "check-destroy")
+    assert "prevent_destroy" in " ".join(terraform.destroy().errors)
+    assert terraform.run("state", "rm", 'module.iam.aws_lakeformation_data_lake_settings.this["this"]').ok
+    administrators = boto3.client("lakeformation").get_data_lake_settings()["DataLakeSettings"]["DataLakeAdmins"]
+    destroyed = terraform.destroy()
     for _ in range(3):
         if destroyed.ok:
             break
-        for bucket in boto3.resource("s3").buckets.all():
-            bucket.object_versions.delete()
+        # Looking at the other buckets writes into the one with the logs.
+        _empty(*(bucket.name for bucket in boto3.resource("s3").buckets.all()))
         destroyed = terraform.destroy()
     assert destroyed.ok, destroyed.errors
+    assert boto3.client("lakeformation").get_data_lake_settings()["DataLakeSettings"]["DataLakeAdmins"] == administrators
     assert boto3.client("glue").get_databases()["DatabaseList"] == []
     assert boto3.client("s3").list_buckets()["Buckets"] == []
+
+
+def _empty(*buckets: str) -> None:
+    for bucket in buckets:
+        boto3.resource("s3").Bucket(bucket).object_versions.delete()
 
 
 def _open_to_the_reader(rehearsal: Rehearsal, column: str) -> None:

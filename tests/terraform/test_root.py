@@ -144,7 +144,7 @@ EFFECTS = {
     "landing_expiration_days": Effect(rule("landing", "expire", "expiration", 0, "days"), None, 14, 14),
     "results_expiration_days": Effect(rule("results", "expire", "expiration", 0, "days"), 30, 3, 3),
     "log_retention_days": Effect(rule("logs", "expire", "expiration", 0, "days"), 365, 730, 730),
-    "data_events": Effect(addresses("aws_cloudtrail"), [], True, ["module.storage.aws_cloudtrail.warehouse[0]"]),
+    "data_events": Effect(addresses("aws_cloudtrail"), [], True, ['module.storage.aws_cloudtrail.warehouse["this"]']),
     "encrypt_catalog": Effect(
         addresses("encryption_settings"), [], True, ['module.glue.aws_glue_data_catalog_encryption_settings.this["this"]']
     ),

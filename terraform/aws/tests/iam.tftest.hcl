@@ -182,7 +182,7 @@ run "a_caller_who_may_not_grant_is_told_so" {
     values = { admins = ["arn:aws:iam::111122223333:role/somebody-else"] }
   }
 
-  expect_failures = [aws_lakeformation_resource.warehouse]
+  expect_failures = [aws_lakeformation_resource.warehouse, check.admin_role_is_administrator]
 }
 
 run "administrators_are_added_and_none_is_dropped" {

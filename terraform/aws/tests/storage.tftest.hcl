@@ -130,7 +130,7 @@ run "storage_changed" {
   }
 
   assert {
-    condition     = one(aws_cloudtrail.warehouse).name == "other-warehouse" && one(aws_cloudtrail.warehouse).enable_log_file_validation
+    condition     = one(values(aws_cloudtrail.warehouse)).name == "other-warehouse" && one(values(aws_cloudtrail.warehouse)).enable_log_file_validation
     error_message = "data_events"
   }
 

@@ -31,6 +31,7 @@ locals {
     description  = try(coalesce(tostring(column.description)), "")
     pii          = try(tobool(column.pii), false)
     access_level = try(coalesce(tostring(column.access_level)), "public")
+    renamed_from = try([for name in column.renamed_from : tostring(name)], [])
   }]
   column_names = local.columns[*].name
 
@@ -98,6 +99,7 @@ locals {
       glue_type    = lookup({ long = "bigint", timestamptz = "timestamp" }, column.type, column.type)
       pii          = false
       access_level = "restricted"
+      renamed_from = []
   })]
   quarantine = {
     namespace        = local.table.namespace

@@ -1,4 +1,7 @@
 # A database per namespace, and the catalog's encryption. Tables are modules/table's.
+#
+# New databases and tables are open to everyone with IAM permissions, if the account's settings say so, which is AWS's default.
+# create_table_default_permission cannot say otherwise: the provider does not send an empty one. `lakehouse governance --fix` closes them.
 
 resource "aws_glue_catalog_database" "this" {
   for_each = var.namespaces
@@ -6,16 +9,6 @@ resource "aws_glue_catalog_database" "this" {
   name         = each.value
   description  = "Iceberg tables of the namespace ${each.value}, described by the templates."
   location_uri = "${var.warehouse_location}/${each.value}"
-
-  # New tables are governed by Lake Formation alone: without this AWS lets everyone with IAM permissions read them [D].
-  create_table_default_permission {
-    permissions = []
-  }
-
-  lifecycle {
-    # What is empty is not read back: a permanent difference.
-    ignore_changes = [create_table_default_permission]
-  }
 }
 
 # There is one per account and region: it encrypts the metadata of every other database of the account as well.

@@ -42,6 +42,9 @@ resource "aws_lakeformation_data_lake_settings" "this" {
   }
 
   lifecycle {
+    # A destroy would empty the account's settings, its administrators first. To hand them back, also before a destroy:
+    # terraform state rm 'module.iam.aws_lakeformation_data_lake_settings.this["this"]'; make aws-destroy does it.
+    prevent_destroy = true
     # Somebody else's, also when they change later. Empty lists would be differences for ever.
     ignore_changes = [
       create_database_default_permissions, create_table_default_permissions, read_only_admins, trusted_resource_owners, parameters,
@@ -93,6 +96,14 @@ resource "aws_lakeformation_resource" "warehouse" {
   }
 
   depends_on = [aws_iam_role_policy.registration, aws_lakeformation_data_lake_settings.this]
+}
+
+# Lake Formation shows grants to administrators only, and lets only them revoke: lakehouse apply and governance run as this role.
+check "admin_role_is_administrator" {
+  assert {
+    condition     = var.manage_lakeformation_settings || contains(local.admins, "arn:${local.partition}:iam::${var.account_id}:role/${var.name}-admin")
+    error_message = "The role ${var.name}-admin is no administrator of Lake Formation: `lakehouse apply` cannot see whom columns are granted to, and refuses new restricted columns; `lakehouse governance` can neither look nor fix. Add it (Lake Formation, Administrative roles), or set manage_lakeformation_settings = true."
+  }
 }
 
 locals {

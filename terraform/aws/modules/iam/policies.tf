@@ -123,7 +123,8 @@ locals {
       {
         Sid = "Governance", Effect = "Allow", Resource = ["*"]
         Action = [
-          "lakeformation:ListPermissions", "lakeformation:GrantPermissions", "lakeformation:RevokePermissions", "lakeformation:BatchGrantPermissions",
+          "lakeformation:ListPermissions", "lakeformation:ListDataCellsFilter", "lakeformation:GetResourceLFTags",
+          "lakeformation:GetLFTagExpression", "lakeformation:GrantPermissions", "lakeformation:RevokePermissions", "lakeformation:BatchGrantPermissions",
           "lakeformation:BatchRevokePermissions", "lakeformation:GetDataLakeSettings", "lakeformation:ListResources", "lakeformation:DescribeResource",
         ]
       },

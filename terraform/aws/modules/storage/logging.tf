@@ -20,7 +20,7 @@ resource "aws_cloudtrail" "warehouse" {
   #checkov:skip=CKV_AWS_67: A bucket's data events occur in its own region; an account's trail of management events is not this module's.
   #checkov:skip=CKV_AWS_252: The trail is evidence to read when needed; nothing acts on each file that arrives.
   #checkov:skip=CKV2_AWS_10: The files can be queried with Athena; a copy in CloudWatch Logs would be billed per event once more.
-  count = var.data_events ? 1 : 0
+  for_each = var.data_events ? { this = aws_s3_bucket.this["warehouse"].arn } : {}
 
   name                          = local.trail_name
   s3_bucket_name                = aws_s3_bucket.this["logs"].id

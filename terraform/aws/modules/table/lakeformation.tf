@@ -1,10 +1,16 @@
 # Narrow before, widen after: the reader's grant is an allow list of the readable columns that the live entry has, also
 # where nothing is restricted today. A new column stays hidden until it is granted; a column that became restricted
-# leaves the list at the next apply.
+# leaves the list at the next apply. And where a live column has a readable column's name, and another its former one, it is
+# not known which of the two it is: before the rename it is another column, perhaps a restricted one. It is not granted.
 
 locals {
+  renaming = { for key, table in local.tables : key => [
+    for column in table.columns : column.name if anytrue([for name in column.renamed_from : contains(local.live_columns[key], name)])
+  ] }
   reader_columns = {
-    for key, table in local.tables : key => [for name in table.readable_columns.reader : name if contains(local.live_columns[key], name)]
+    for key, table in local.tables : key => [
+      for name in table.readable_columns.reader : name if contains(local.live_columns[key], name) && !contains(local.renaming[key], name)
+    ]
   }
 }
 

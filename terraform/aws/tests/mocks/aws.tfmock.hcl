@@ -20,7 +20,7 @@ mock_data "aws_region" {
 }
 
 mock_data "aws_lakeformation_data_lake_settings" {
-  defaults = { admins = ["arn:aws:iam::111122223333:role/deployer"] }
+  defaults = { admins = ["arn:aws:iam::111122223333:role/deployer", "arn:aws:iam::111122223333:role/lakehouse-admin", "arn:aws:iam::111122223333:role/other-admin"] }
 }
 
 mock_data "aws_s3_objects" {
