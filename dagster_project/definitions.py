@@ -7,6 +7,7 @@ from dagster import Definitions
 from dagster_project.assets import build_assets
 from dagster_project.resources.iceberg import LakehouseIOManager
 from dagster_project.schedules import build_schedules
+from dagster_project.sensors.schema_drift import WATCH, build_drift_checks, build_drift_sensor
 from lakehouse.lint import load_templates
 from lakehouse.settings import LakehouseSettings
 
@@ -18,8 +19,12 @@ def build_definitions(settings: LakehouseSettings) -> Definitions:
         TemplateError: with every finding, if a template has an error.
     """
     templates = load_templates(settings.templates, settings.variables)
+    assets = build_assets(templates)
+    keys = {asset.key for asset in assets}
     return Definitions(
-        assets=build_assets(templates),
+        assets=[*assets, WATCH],
+        asset_checks=build_drift_checks(templates, keys),
+        sensors=[build_drift_sensor(templates, keys, settings.drift_sensor)],
         schedules=build_schedules(templates, settings.schedules),
         resources={"io_manager": LakehouseIOManager(name=settings.catalog_name)},
     )

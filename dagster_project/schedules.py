@@ -60,7 +60,8 @@ def build_schedules(templates: Iterable[TableTemplate], status: Literal["running
             ScheduleDefinition(
                 name=schedule_name(cron),
                 cron_schedule=cron,
-                target=AssetSelection.assets(*keys),
+                # Drift is the sensor's to look for: with each run it would be looked for again.
+                target=AssetSelection.assets(*keys).without_checks(),
                 execution_timezone="UTC",
                 default_status=default_status,
             )
@@ -142,5 +143,6 @@ def _request(run: FeatureRun) -> RunRequest:
     return RunRequest(
         run_key=f"{','.join(template.table_name for template in run.tables)}/{run.first}..{run.last}",
         asset_selection=[asset_key(template) for template in run.tables],
+        asset_check_keys=[],
         tags={ASSET_PARTITION_RANGE_START_TAG: run.first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: run.last.isoformat()},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import simplejson
 import typer
@@ -13,16 +13,20 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from lakehouse import cli_governance, cli_plan
+from lakehouse import cli_drift, cli_governance, cli_plan, cli_templates
 from lakehouse.apply import apply as apply_templates
 from lakehouse.catalog import CATALOG_REMEDY, catalog_errors, load_table, open_catalog
+from lakehouse.changelog import changelog as compare_revisions
+from lakehouse.drift import check_drift
 from lakehouse.errors import CatalogError, LakehouseError, Problem, SettingsError, TableMismatchError
+from lakehouse.import_table import AccessLevel, import_table
 from lakehouse.inspect import describe, first_rows, list_tables, summarise
 from lakehouse.lint import lint_templates, load_templates
 from lakehouse.plan import exit_code
 from lakehouse.plan import plan as plan_templates
 from lakehouse.settings import LakehouseSettings, unknown_variables
 from lakehouse.template import TableTemplate
+from lakehouse.terraform import check_destroy as buckets_to_destroy
 from lakehouse.terraform import terraform_environment, write_env
 
 app = typer.Typer(
@@ -135,14 +139,74 @@ def apply(
             _out.print(Text(f"{applied.action:8} {applied.table}", style=style).append(f"  {applied.detail}" if applied.detail else ""))
     if as_json:
         _print_json([vars(applied) for applied in done])
-    if failed := [applied.table for applied in done if applied.action == "failed"]:
-        message = f"{len(failed)} of {len(done)} tables failed, for the reasons above: {', '.join(failed)}. The others are done."
+    failed, refused = ([applied.table for applied in done if applied.action == action] for action in ("failed", "refused"))
+    if failed:
+        message = f"{len(failed)} of {len(done)} tables failed, for the reasons above: {', '.join(failed)}."
+        message += f" Breaking changes were not made: {', '.join(refused)}." if refused else ""
+        message += " The others are done."
         raise CatalogError(f"{message}\n{CATALOG_REMEDY}")
-    if refused := [applied.table for applied in done if applied.action == "refused"]:
+    if refused:
         raise TableMismatchError(
             f"Breaking changes were not made, for the reasons above: {', '.join(refused)}. Change the templates so that nothing is lost, "
             "or make them all the same: lakehouse apply --allow-breaking"
         )
+
+
+@app.command(epilog="Example: lakehouse drift --json")
+def drift(as_json: Json = False) -> None:
+    """Show how live tables, and on AWS grants, differ from the templates. Exit code 0: in step, 2: drift, 1: something is not known."""
+    settings = LakehouseSettings.load()
+    found = check_drift(settings, load_templates(settings.templates, settings.variables))
+    if as_json:
+        _print_json(cli_drift.as_json(found))
+    else:
+        for line in cli_drift.lines(found):
+            _out.print(line)
+    raise typer.Exit(cli_drift.exit_code(found))
+
+
+@app.command(epilog="Example: lakehouse changelog origin/main --format markdown")
+def changelog(
+    revision: Annotated[str, typer.Argument(metavar="GIT_REF", help="A commit, branch or tag to compare with.")],
+    to: Annotated[str | None, typer.Option("--to", metavar="GIT_REF", help="The newer revision; default: the working tree.")] = None,
+    as_json: Json = False,
+    style: Annotated[Literal["text", "markdown"], typer.Option("--format", help="markdown is for pull requests.")] = "text",
+) -> None:
+    """Show what changed in the templates since a git revision; no live table is needed. Exit codes: as those of plan."""
+    log = compare_revisions(LakehouseSettings.load(), revision, to)
+    if as_json:
+        _print_json(log.as_dict())
+    elif style == "markdown":
+        print("\n".join(cli_templates.changelog_markdown(log)))
+    else:
+        for line in cli_templates.changelog_lines(log):
+            _out.print(line)
+    for warning in log.warnings:
+        _err.print(Text(f"warning: {warning}", style="yellow"))
+    raise typer.Exit(log.exit_code)
+
+
+@app.command("import", epilog="Example: lakehouse import shop.orders --access-level restricted")
+def import_(
+    table: Annotated[str, typer.Argument(help="namespace.table.")],
+    output: Annotated[Path | None, typer.Option("--output", help="A folder or file; default: among the other templates.")] = None,
+    access_level: Annotated[
+        AccessLevel | None, typer.Option("--access-level", help="Of the columns; default: internal, which the reader role sees.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Print the template, and write no file.")] = False,
+) -> None:
+    """Write the template of a live table that has none. It plans to no change; the live table is not touched."""
+    settings = LakehouseSettings.load()
+    path = cli_templates.template_path(settings, table, output)
+    imported = import_table(settings, open_catalog(settings), table, access_level, cli_templates.json_schema_path(settings, path.parent))
+    if stdout:
+        print(imported.text, end="")
+    else:
+        cli_templates.write_template(imported, path, force)
+        _out.print(f"{table} is described by {path}. Before a pipeline writes it, add the project's own property: lakehouse apply {table}")
+    for note in imported.notes:
+        _err.print(Text(f"note: {note}", style="yellow"))
 
 
 @app.command(epilog="Example: lakehouse tables --json")
@@ -261,6 +325,14 @@ def governance(
         _out.print(Text(report.summary, style="red" if report.failed else ""))
     if report.failed:
         raise typer.Exit(1)
+
+
+@app.command("check-destroy", epilog="Example: lakehouse check-destroy --terraform terraform/aws")
+def check_destroy(
+    terraform: Annotated[Path, typer.Option("--terraform", help="The applied Terraform root.")] = Path("terraform/aws"),
+) -> None:
+    """Say whether terraform destroy would lose files; exit code 1 if warehouse or landing has any. make aws-destroy asks it first."""
+    _out.print(f"{' and '.join(buckets_to_destroy(terraform))} are empty.")
 
 
 @app.command(epilog="Example: lakehouse env --terraform terraform/aws")

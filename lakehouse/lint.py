@@ -128,7 +128,7 @@ class _Reading:
                 remedy = "Start with `name:`, `namespace:`, `columns:`."
                 self._problems.append(Problem(str(path), 1, 1, "", "empty-file", "error", what, remedy))
             return
-        self._validation = _Validation(data)
+        self._validation = Validation(data)
         for rule_id, key, message, remedy in self._validation.findings:
             self._report(rule_id, "error", key, message, remedy)
         self.template = self._validation.template
@@ -169,7 +169,7 @@ def _column_names(data: Mapping[str, Any]) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-class _Validation:
+class Validation:
     """Validates a file's structure. What is wrong is taken out, so that the rules still judge the rest.
 
     Attributes:

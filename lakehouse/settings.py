@@ -63,6 +63,29 @@ class LakehouseSettings(BaseSettings):
         validation_alias="LAKEHOUSE_SCHEDULES",
         description="Whether Dagster's schedules start by themselves: running, or stopped until somebody starts them.",
     )
+    drift_sensor: Literal["running", "stopped"] = Field(
+        "running",
+        validation_alias="LAKEHOUSE_DRIFT_SENSOR",
+        description="Whether Dagster's drift sensor starts by itself: running, or stopped until somebody starts it.",
+    )
+    drift_table_timeout: float = Field(
+        10, gt=0, validation_alias="LAKEHOUSE_DRIFT_TABLE_TIMEOUT", description="Seconds that the drift check waits for one table."
+    )
+    drift_repeat_hours: float = Field(
+        24,
+        ge=0,
+        validation_alias="LAKEHOUSE_DRIFT_REPEAT_HOURS",
+        description="Hours after which a drift that lasts is alerted again; 0: never.",
+    )
+    slack_webhook: SecretStr | None = Field(
+        None, validation_alias="LAKEHOUSE_SLACK_WEBHOOK", description="Where drift alerts go: the URL of a Slack incoming webhook."
+    )
+    sns_topic: str | None = Field(
+        None,
+        pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$",
+        validation_alias="LAKEHOUSE_SNS_TOPIC",
+        description="Where drift alerts go: the ARN of an SNS topic (a standard one, not FIFO).",
+    )
     aws_region: str | None = Field(None, validation_alias="AWS_REGION", description="aws-*: the region of bucket and catalog.")
     glue_catalog_id: str | None = Field(
         None, validation_alias="GLUE_CATALOG_ID", description="aws-glue: the catalog's account, if another."
@@ -121,6 +144,13 @@ class LakehouseSettings(BaseSettings):
             return str(Path(value).expanduser()) if str(value).startswith("~") else value
         except RuntimeError:
             raise ValueError(f"there is no home folder for {value}") from None
+
+    @field_validator("slack_webhook")
+    @classmethod
+    def _is_web_address(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value.get_secret_value()):
+            raise ValueError("a webhook's URL starts with https:// and has no spaces")
+        return value
 
     def _check_backend(self) -> None:
         scheme = _SCHEMES[self.backend]

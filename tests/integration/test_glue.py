@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -15,6 +16,7 @@ from pyiceberg.exceptions import NoSuchPropertyException
 from lakehouse.apply import apply
 from lakehouse.commit import Batch
 from lakehouse.normalise import normalised
+from lakehouse.plan import plan
 
 if TYPE_CHECKING:
     from aws_server import AwsServer
@@ -162,6 +164,38 @@ def test_a_lost_entry_does_not_become_a_new_table_over_the_old_ones_files(lakeho
     applied = _apply_one(lakehouse)
     assert applied.action == "failed"
     assert f"probably {newest.split('/')[-1]}" in applied.detail
+
+
+def test_a_table_that_was_written_in_its_first_commit_is_not_hidden_by_a_new_one(lakehouse: Lakehouse) -> None:
+    lakehouse.template(ORDERS)
+    table = lakehouse.table("shop.orders")
+    table.append(pa.Table.from_pylist([{"id": 1, "at": datetime(2024, 1, 1, tzinfo=UTC)}], schema=table.schema().as_arrow()))
+    newest, s3 = lakehouse.table("shop.orders").metadata_location, boto3.client("s3")
+    prefix = "shop/orders/metadata/"
+    for found in s3.list_objects_v2(Bucket="warehouse", Prefix=prefix)["Contents"]:
+        if found["Key"].endswith(".metadata.json") and found["Key"] not in newest:
+            s3.delete_object(Bucket="warehouse", Key=found["Key"])
+    body = s3.get_object(Bucket="warehouse", Key=newest.removeprefix("s3://warehouse/"))["Body"].read()
+    s3.put_object(Bucket="warehouse", Key=f"{prefix}00000-only.metadata.json", Body=body)
+    s3.delete_object(Bucket="warehouse", Key=newest.removeprefix("s3://warehouse/"))
+    boto3.client("glue").delete_table(DatabaseName="shop", Name="orders")
+    lakehouse.before_apply(lakehouse.templates())
+    assert "probably 00000-only.metadata.json" in _apply_one(lakehouse).detail
+
+
+def test_what_everyone_is_granted_the_reader_is_granted(lakehouse: Lakehouse) -> None:
+    (lakehouse.settings.templates / "orders.yaml").write_text(ORDERS)
+    lakehouse.before_apply(lakehouse.templates())
+    boto3.client("lakeformation").grant_permissions(
+        Principal={"DataLakePrincipalIdentifier": "IAM_ALLOWED_PRINCIPALS"},
+        Resource={"Table": {"DatabaseName": "shop", "Name": "orders"}},
+        Permissions=["ALL"],
+    )
+    [planned] = plan(lakehouse.settings, lakehouse.catalog, lakehouse.templates())
+    assert (planned.action, "email would be restricted" in planned.error) == ("error", True)
+    applied = _apply_one(lakehouse)
+    assert applied.action == "failed"
+    assert "lakehouse governance --fix" in applied.detail
 
 
 @pytest.mark.parametrize(

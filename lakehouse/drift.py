@@ -1,0 +1,157 @@
+"""How the live tables, and who may read them, differ from the templates: the comparison of `plan`, for all tables, read-only.
+
+An answer is never guessed: what does not answer is unreachable, what the time was too short for is not checked.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchNamespaceError
+
+from lakehouse.bounded import Call, run_calls
+from lakehouse.catalog import open_catalog
+from lakehouse.drift_answers import EVERYTHING, TableDrift, first_sentence, grants_drift, schema_drift
+from lakehouse.errors import LakehouseError, TableMismatchError
+from lakehouse.inspect import list_tables
+from lakehouse.lakeformation import live_findings
+from lakehouse.settings import LakehouseSettings
+from lakehouse.table_plan import TablePlan
+from lakehouse.tables import open_tables
+from lakehouse.template import TableTemplate
+
+_WORKERS = 8
+_NOT_ANSWERING = "None of the tables answers, and neither does the list of them"
+
+
+def check_drift(
+    settings: LakehouseSettings,
+    templates: Iterable[TableTemplate],
+    *,
+    first: Collection[str] = (),
+    budget: float = math.inf,
+    table_timeout: float | None = None,
+    only_these: bool = False,
+    opener: Callable[[LakehouseSettings], Catalog] = open_catalog,
+) -> list[TableDrift]:
+    """Compares every table, quarantine tables included, and on AWS with Glue the grants. Changes nothing, and reads no rows.
+
+    Args:
+        first: the names of the tables that are looked at first.
+        budget: seconds for everything. What they are too short for is ``not checked``.
+        table_timeout: seconds for each table, by default the settings'. A table that needs longer is ``unreachable``.
+        only_these: whether tables without a template are not looked for.
+        opener: opens the catalog, once.
+
+    Returns:
+        The catalog's answer, then the tables' by name, then the grants'. A catalog that cannot be reached is one answer, and its
+        tables are not checked.
+    """
+    templates = list(templates)
+    tables = {found.table_name: found for template in templates for found in (template, template.quarantine) if found is not None}
+    catalog = _Shared(lambda: opener(settings))
+
+    def table_call(template: TableTemplate) -> Call[list[TableDrift]]:
+        return Call(lambda: [_table(settings, catalog.get(), template)], table_timeout or settings.drift_table_timeout)
+
+    calls: dict[str, Call[list[TableDrift]]] = {}
+    if settings.backend == "aws-glue":
+        # All grants are one list, and so one call, and that of a thousand tables is longer than a table's.
+        calls["grants"] = Call(lambda: grants_drift(templates, live_findings(settings, templates)))
+    if not only_these:
+        calls["catalog"] = Call(lambda: _unmanaged(settings, catalog.get(), tables), table_timeout or settings.drift_table_timeout)
+    early = [name for name in first if name in tables]
+    calls |= {name: table_call(tables[name]) for name in dict.fromkeys([*early, *sorted(tables)])}
+    outcomes = run_calls(calls, _WORKERS, budget)
+
+    answers = [_answer(name, outcomes) for name in sorted(tables)]
+    grants = outcomes.get("grants") if "grants" in calls else []
+    if not isinstance(grants, list):
+        grants = [TableDrift(EVERYTHING, "unreachable", "grants", reason=_reason(grants))]
+    if only_these:
+        return [*answers, *grants]
+    listed = outcomes.get("catalog")
+    if isinstance(listed, list):
+        return [TableDrift(EVERYTHING, "in step", "catalog"), *sorted([*answers, *listed], key=lambda drift: drift.table), *grants]
+    if all(answer.state in ("unreachable", "not checked") for answer in answers):
+        reason = f"{_NOT_ANSWERING}: {_reason(listed)}"
+        answers = [TableDrift(answer.table, "not checked", reason="The catalog is unreachable.") for answer in answers]
+    else:
+        reason = f"Tables without a template are not looked for, because the tables cannot be listed: {_reason(listed)}"
+    return [TableDrift(EVERYTHING, "unreachable", "catalog", reason=reason), *answers, *grants]
+
+
+class _Shared:
+    """A catalog that the first thread opens that needs it: one that hangs or fails while it opens is a table's answer, too.
+
+    Threads may share SQLAlchemy's engines, boto3's clients, and requests' sessions as PyIceberg uses them, which is all that its
+    catalogs have. A Glue catalog for each thread would cost seconds: every session of boto3 reads AWS's descriptions anew.
+    """
+
+    def __init__(self, open_: Callable[[], Catalog]) -> None:
+        self._open, self._lock = open_, threading.Lock()
+        self._outcome: Catalog | Exception | None = None
+
+    def get(self) -> Catalog:
+        """The catalog. Raises what opening it raised, to everyone."""
+        with self._lock:
+            if self._outcome is None:
+                try:
+                    self._outcome = self._open()
+                except Exception as error:
+                    self._outcome = error
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        return self._outcome
+
+
+def _answer(table: str, outcomes: dict[str, list[TableDrift] | BaseException]) -> TableDrift:
+    outcome = outcomes.get(table)
+    match outcome:
+        case None:
+            return TableDrift(table, "not checked", reason="There was no time for it; it comes first next time.")
+        case BaseException():
+            return TableDrift(table, "unreachable", reason=_reason(outcome))
+        case _:
+            return outcome[0]
+
+
+def _reason(error: object) -> str:
+    """What an error says, without what a damaged metadata file may hold: PyIceberg shows it from the second line on."""
+    match error:
+        case LakehouseError():
+            return str(error)
+        case BaseException():
+            text = str(error).strip().partition("\n")[0]
+            return first_sentence(f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__)
+        case _:
+            return "There was no answer in time."
+
+
+def _unmanaged(settings: LakehouseSettings, catalog: Catalog, tables: Collection[str]) -> list[TableDrift]:
+    """The live tables without a template. Glue's catalog is the whole account's: there, of the templates' databases."""
+    found = sorted(_of_databases(catalog, tables)) if settings.backend == "aws-glue" else list_tables(catalog)
+    remedy = "Write one, or drop the table."
+    return [TableDrift(name, "unmanaged", reason=remedy) for name in found if name not in tables]
+
+
+def _of_databases(catalog: Catalog, tables: Iterable[str]) -> Iterator[str]:
+    for database in {name.partition(".")[0] for name in tables}:
+        try:
+            yield from (".".join(identifier) for identifier in catalog.list_tables(database))
+        except NoSuchNamespaceError:  # its tables are missing, and say so themselves
+            continue
+
+
+def _table(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate) -> TableDrift:
+    tables = open_tables(settings, catalog)
+    try:
+        table = tables.load(template)
+    except TableMismatchError as error:
+        return TableDrift(template.table_name, "missing", reason=str(error))
+    if table is None:
+        return TableDrift(template.table_name, "missing", reason="Create it: lakehouse apply")
+    return schema_drift(template.table_name, TablePlan(table, template, tables.properties(template)).changes)
