@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import simplejson
 import typer
-from rich.console import Console
-from rich.table import Table as Grid
 from rich.text import Text
 
-from lakehouse import cli_drift, cli_governance, cli_plan, cli_templates
+from lakehouse import cli_drift, cli_governance, cli_plan, cli_show, cli_templates
 from lakehouse.apply import apply as apply_templates
 from lakehouse.catalog import CATALOG_REMEDY, catalog_errors, load_table, open_catalog
 from lakehouse.changelog import changelog as compare_revisions
+from lakehouse.cli_output import ERR, OUT, print_grid, print_json
 from lakehouse.drift import check_drift
 from lakehouse.errors import CatalogError, LakehouseError, Problem, SettingsError, TableMismatchError
 from lakehouse.import_table import AccessLevel, import_table
@@ -33,42 +31,17 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="An Apache Iceberg lakehouse from YAML templates."
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-# Not a terminal: wide enough that a table's lines stay lines.
-_out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 180)
-_err = Console(stderr=True, soft_wrap=True, highlight=False)
-_CELL = 60
 
 
 def main() -> None:
     """Runs a command; a user's mistake is a message and exit code 1, not a traceback."""
     try:
         for warning in unknown_variables():
-            _err.print(Text(f"warning: {warning}", style="yellow"))
+            ERR.print(Text(f"warning: {warning}", style="yellow"))
         app()
     except LakehouseError as error:
-        _err.print(Text(f"error: {error}", style="red"))
+        ERR.print(Text(f"error: {error}", style="red"))
         sys.exit(1)
-
-
-def _print_json(value: Any) -> None:
-    # JSON has no NaN; bytes and decimals are shown as text.
-    print(simplejson.dumps(value, indent=2, default=str, ensure_ascii=False, ignore_nan=True, use_decimal=False, encoding=None))
-
-
-def _print_grid(title: str, columns: list[str], rows: list[list[Any]], right: tuple[str, ...] = ()) -> None:
-    grid = Grid(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        grid.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    _out.print(grid)
-
-
-def _size(count: int) -> str:
-    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:,.0f} {units[0]}" if units[0] == "B" else f"{value:,.1f} {units[0]}"
 
 
 @app.command(epilog="Example: lakehouse lint --json")
@@ -77,13 +50,11 @@ def lint(as_json: Json = False, strict: Annotated[bool, typer.Option(help="Warni
     settings = LakehouseSettings.load()
     result = lint_templates(settings.templates, settings.variables)
     if as_json:
-        _print_json([vars(problem) for problem in result.problems])
+        print_json([vars(problem) for problem in result.problems])
     else:
         _print_problems(result.problems)
         warnings = len(result.problems) - len(result.errors)
-        _out.print(
-            f"usable templates: {len(result.templates)}, errors: {len(result.errors)}, warnings: {warnings}, in {settings.templates}"
-        )
+        OUT.print(f"usable templates: {len(result.templates)}, errors: {len(result.errors)}, warnings: {warnings}, in {settings.templates}")
     if result.errors or (strict and result.problems):
         raise typer.Exit(1)
 
@@ -93,7 +64,7 @@ def _print_problems(problems: list[Problem]) -> None:
         line = Text(f"{problem.file}:{problem.line}:{problem.column}: ", style="bold")
         line.append(f"{problem.severity} [{problem.rule}] ", style="red" if problem.severity == "error" else "yellow")
         line.append(f"{problem.key}: " if problem.key else "").append(problem.message).append(f" {problem.remedy}", style="dim")
-        _out.print(line)
+        OUT.print(line)
 
 
 @app.command(epilog="Example: lakehouse plan event_stream --json")
@@ -106,10 +77,10 @@ def plan(
     chosen = _chosen(load_templates(settings.templates, settings.variables), tables or [])
     planned = list(plan_templates(settings, open_catalog(settings), chosen))
     if as_json:
-        _print_json({"version": 1, "tables": [table.as_dict() for table in planned]})
+        print_json({"version": 1, "tables": [table.as_dict() for table in planned]})
     else:
         for line in cli_plan.lines(planned):
-            _out.print(line)
+            OUT.print(line)
     raise typer.Exit(exit_code(planned))
 
 
@@ -136,9 +107,9 @@ def apply(
         done.append(applied)
         if not as_json:
             style = {"created": "green", "changed": "green", "exists": "dim", "refused": "yellow", "failed": "red"}[applied.action]
-            _out.print(Text(f"{applied.action:8} {applied.table}", style=style).append(f"  {applied.detail}" if applied.detail else ""))
+            OUT.print(Text(f"{applied.action:8} {applied.table}", style=style).append(f"  {applied.detail}" if applied.detail else ""))
     if as_json:
-        _print_json([vars(applied) for applied in done])
+        print_json([vars(applied) for applied in done])
     failed, refused = ([applied.table for applied in done if applied.action == action] for action in ("failed", "refused"))
     if failed:
         message = f"{len(failed)} of {len(done)} tables failed, for the reasons above: {', '.join(failed)}."
@@ -158,10 +129,10 @@ def drift(as_json: Json = False) -> None:
     settings = LakehouseSettings.load()
     found = check_drift(settings, load_templates(settings.templates, settings.variables))
     if as_json:
-        _print_json(cli_drift.as_json(found))
+        print_json(cli_drift.as_json(found))
     else:
         for line in cli_drift.lines(found):
-            _out.print(line)
+            OUT.print(line)
     raise typer.Exit(cli_drift.exit_code(found))
 
 
@@ -175,14 +146,14 @@ def changelog(
     """Show what changed in the templates since a git revision; no live table is needed. Exit codes: as those of plan."""
     log = compare_revisions(LakehouseSettings.load(), revision, to)
     if as_json:
-        _print_json(log.as_dict())
+        print_json(log.as_dict())
     elif style == "markdown":
         print("\n".join(cli_templates.changelog_markdown(log)))
     else:
         for line in cli_templates.changelog_lines(log):
-            _out.print(line)
+            OUT.print(line)
     for warning in log.warnings:
-        _err.print(Text(f"warning: {warning}", style="yellow"))
+        ERR.print(Text(f"warning: {warning}", style="yellow"))
     raise typer.Exit(log.exit_code)
 
 
@@ -204,9 +175,9 @@ def import_(
         print(imported.text, end="")
     else:
         cli_templates.write_template(imported, path, force)
-        _out.print(f"{table} is described by {path}. Before a pipeline writes it, add the project's own property: lakehouse apply {table}")
+        OUT.print(f"{table} is described by {path}. Before a pipeline writes it, add the project's own property: lakehouse apply {table}")
     for note in imported.notes:
-        _err.print(Text(f"note: {note}", style="yellow"))
+        ERR.print(Text(f"note: {note}", style="yellow"))
 
 
 @app.command(epilog="Example: lakehouse tables --json")
@@ -221,20 +192,11 @@ def tables(as_json: Json = False) -> None:
         except Exception as error:
             broken.append(f"{name} cannot be read: {type(error).__name__}: {error}")
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
-        _print_tables(found)
+        cli_show.print_tables(found)
     if broken:
         raise CatalogError("\n".join(broken) + "\nSee whether its metadata file is there; a snapshot of it may be restored.")
-
-
-def _print_tables(found: list[dict[str, Any]]) -> None:
-    rows = [
-        [table["name"], f"{table['rows']:,}", f"{table['files']:,}", _size(table["bytes"]), table["snapshot_id"], table["committed_at"]]
-        for table in found
-    ]
-    columns = ["table", "rows", "files", "size", "snapshot", "committed at"]
-    _print_grid(f"{len(found)} {'table' if len(found) == 1 else 'tables'}", columns, rows, right=("rows", "files", "size"))
 
 
 @app.command(epilog="Example: lakehouse show lakehouse.event_stream --rows 5")
@@ -254,9 +216,9 @@ def show(
         details = describe(live, templates.get(name))
         details["first_rows"] = first_rows(live, templates.get(name), rows, reveal)
     if as_json:
-        _print_json(details)
+        print_json(details)
     else:
-        _print_details(details)
+        cli_show.print_details(details)
 
 
 def _with_quarantine(templates: list[TableTemplate]) -> list[TableTemplate]:
@@ -266,37 +228,6 @@ def _with_quarantine(templates: list[TableTemplate]) -> list[TableTemplate]:
 def _full_name(table: str, templates: dict[str, TableTemplate]) -> str:
     matches = [name for name in templates if name.split(".")[-1] == table]
     return table if "." in table or len(matches) != 1 else matches[0]
-
-
-def _print_details(details: dict[str, Any]) -> None:
-    _out.print(Text(details["name"], style="bold").append(f"  {details['description']}", style="not bold"))
-    _out.print(f"{details['rows']:,} rows in {details['files']:,} files, {_size(details['bytes'])}, at {details['location']}")
-    if not details["managed"]:
-        _out.print(Text("No template describes this table: all values are masked.", style="yellow"))
-    columns = ["id", "column", "type", "required", "access", "readable by", "pii", "description"]
-    fields = [
-        [found["id"], found["name"], found["type"], "yes" if found["required"] else "", found["access_level"],
-         ", ".join(found["readable_by"] or []), "pii" if found["pii"] else "", found["description"]]
-        for found in details["columns"]
-    ]  # fmt: skip
-    _print_grid("Columns", columns, fields, right=("id",))
-    for title in ("identifier", "partitions", "sort_order"):
-        _out.print(f"{title.replace('_', ' ')}: {', '.join(details[title]) or 'none'}")
-    snapshots = [
-        [found["snapshot_id"], found["committed_at"], found["operation"], f"{found['added_rows']:,}", f"{found['total_rows']:,}"]
-        for found in details["snapshots"][-10:]
-    ]
-    _print_grid(
-        "Snapshots", ["snapshot", "committed at", "operation", "added rows", "total rows"], snapshots, right=("added rows", "total rows")
-    )
-    rows = details["first_rows"]
-    if rows:
-        _print_grid("First rows", list(rows[0]), [[_shortened(value) for value in row.values()] for row in rows])
-
-
-def _shortened(value: Any) -> str | None:
-    text = None if value is None else str(value)
-    return text if text is None or len(text) <= _CELL else text[: _CELL - 1] + "…"
 
 
 @app.command(epilog="Example: lakehouse governance lakehouse.event_stream --live")
@@ -314,15 +245,15 @@ def governance(
     name = None if table is None else _full_name(table, {template.table_name: template for template in templates})
     report = cli_governance.live(settings, templates, name, fix) if live or fix else cli_governance.matrix(templates, name)
     if as_json:
-        _print_json(report.items)
+        print_json(report.items)
     else:
         for line in report.lines:
-            _out.print(Text(line))
+            OUT.print(Text(line))
         if report.rows:
-            _print_grid(report.title, list(report.columns), report.rows)
+            print_grid(report.title, list(report.columns), report.rows)
         for remedy in report.remedies:
-            _out.print(Text(remedy, style="dim"))
-        _out.print(Text(report.summary, style="red" if report.failed else ""))
+            OUT.print(Text(remedy, style="dim"))
+        OUT.print(Text(report.summary, style="red" if report.failed else ""))
     if report.failed:
         raise typer.Exit(1)
 
@@ -332,7 +263,7 @@ def check_destroy(
     terraform: Annotated[Path, typer.Option("--terraform", help="The applied Terraform root.")] = Path("terraform/aws"),
 ) -> None:
     """Say whether terraform destroy would lose files; exit code 1 if warehouse or landing has any. make aws-destroy asks it first."""
-    _out.print(f"{' and '.join(buckets_to_destroy(terraform))} are empty.")
+    OUT.print(f"{' and '.join(buckets_to_destroy(terraform))} are empty.")
 
 
 @app.command(epilog="Example: lakehouse env --terraform terraform/aws")
@@ -348,9 +279,9 @@ def env(
         values = terraform_environment(terraform)
         write_env(env_file, values)
         if not as_json:
-            _out.print(f"{len(values)} settings of {terraform} written to {env_file}")
+            OUT.print(f"{len(values)} settings of {terraform} written to {env_file}")
         for name in sorted(name for name, value in values.items() if os.environ.get(name, value) != value):
-            _err.print(Text(f"warning: {name} is set to another value in the environment, which counts. Unset it.", style="yellow"))
+            ERR.print(Text(f"warning: {name} is set to another value in the environment, which counts. Unset it.", style="yellow"))
     settings = LakehouseSettings.load()
     rows = [
         {
@@ -362,9 +293,9 @@ def env(
         for name, field in LakehouseSettings.model_fields.items()
     ]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
-        _print_grid("Settings", ["variable", "value", "from", "meaning"], [list(row.values()) for row in rows])
+        print_grid("Settings", ["variable", "value", "from", "meaning"], [list(row.values()) for row in rows])
 
 
 def _origin(settings: LakehouseSettings, name: str, variable: str) -> str:

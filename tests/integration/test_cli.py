@@ -10,10 +10,11 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
+from command_line import run_command
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -39,21 +40,9 @@ USERS = """\
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the command line in this process: exit code, output, errors."""
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["lakehouse", *arguments])
-        code: Any = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(code or 0), captured.out, captured.err
-
-    return call
+    return lambda *arguments: run_command(capsys, *arguments)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import boto3
 import pytest
 from aws_server import AwsServer, access_denied
 from botocore import session
+from command_line import run_command
 
-from lakehouse import cli
 from lakehouse.errors import MissingExtraError, SettingsError
 from lakehouse.grants import Finding
 from lakehouse.lakeformation import ReaderGrants, close, live_findings
@@ -164,19 +164,12 @@ def cloud(server: AwsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def run(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(cloud: Cloud, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs ``lakehouse governance`` in this process: exit code, output (parsed where it is JSON), errors."""
 
     def call(*arguments: str) -> tuple[int, Any, str]:
-        monkeypatch.setattr(sys, "argv", ["lakehouse", "governance", *arguments])
-        code: Any = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return int(code or 0), json.loads(captured.out) if "--json" in arguments and captured.out else captured.out, captured.err
+        code, out, err = run_command(capsys, "governance", *arguments)
+        return code, json.loads(out) if "--json" in arguments and out else out, err
 
     return call
 
