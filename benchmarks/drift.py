@@ -1,9 +1,10 @@
-"""A tick of the drift sensor with 1,000 tables on the embedded catalog, beside the alternative and the limit.
+"""A tick of the drift sensor with 1,000 tables on the embedded catalog, and `lakehouse plan` of one, beside alternative and limit.
 
     python benchmarks/drift.py [--tables 1000] [--repeat 3]
 
 The tick reads the templates and compares every table, through Dagster as its daemon does. The alternative compares one table
-after the other, with no time-out; the limit only loads each table.
+after the other, with no time-out; the limit only loads each table. The plan is a whole command, start-up included; its limit
+is a Python that only imports what it cannot do without, PyIceberg and PyArrow.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -70,6 +73,27 @@ def tick(settings: LakehouseSettings, folder: str, repeat: int, tables: int) -> 
         return median(repeat, tables, once)
 
 
+def command(repeat: int, folder: str, *words: str) -> float:
+    """Seconds of a whole process that succeeds."""
+    environment = {**os.environ, "LAKEHOUSE_WAREHOUSE": f"{folder}/one/warehouse", "LAKEHOUSE_TEMPLATES": f"{folder}/one/templates"}
+
+    def once() -> int:
+        subprocess.run(words, env=environment, check=True, capture_output=True)
+        return 0
+
+    return median(repeat, 0, once)
+
+
+def plan_of_one(folder: str, repeat: int) -> None:
+    (templates := Path(folder) / "one" / "templates").mkdir(parents=True)
+    write_templates(templates, 1, pipeline=True)
+    python, lakehouse = sys.executable, str(Path(sys.executable).parent / "lakehouse")
+    command(1, folder, lakehouse, "apply")
+    limit = command(repeat, folder, python, "-c", "import pyiceberg.catalog.sql, pyarrow.parquet")
+    print(f"{'imports alone':20} {limit:6.2f} s")
+    print(f"{'plan of one table':20} {command(repeat, folder, lakehouse, 'plan', 'table_0'):6.2f} s")
+
+
 def main() -> None:
     """Makes the tables, and prints each way's median."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,6 +113,7 @@ def main() -> None:
             seconds = median(options.repeat, options.tables, lambda way=way: way(settings, catalog, templates))
             print(f"{way.__name__.replace('_', ' '):20} {seconds:6.2f} s")
         print(f"{'a tick of the sensor':20} {tick(settings, folder, options.repeat, options.tables):6.2f} s")
+        plan_of_one(folder, max(options.repeat, 5))
 
 
 if __name__ == "__main__":

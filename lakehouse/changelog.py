@@ -17,7 +17,7 @@ from pyiceberg.table.metadata import new_table_metadata
 from pyiceberg.table.snapshots import Snapshot
 
 from lakehouse.errors import LakehouseError
-from lakehouse.plan import BREAKING, CHANGES, NOTHING
+from lakehouse.plan import BREAKING, CHANGES, FAILED, NOTHING
 from lakehouse.revisions import Templates, of_revision, of_working_tree, without
 from lakehouse.schema_plan import LEVELS, Change, Kind, Level, consumed_names, former_names_property, match_columns
 from lakehouse.settings import LakehouseSettings
@@ -57,16 +57,21 @@ class Changelog:
         before, after: the revisions as they were given; WORKING_TREE for that.
         tables: those that changed, by name.
         warnings: what of a revision cannot be read any more, and so is not compared; a sentence or two each.
+        not_compared: the tables of which nothing could be compared, for one of the two revisions of it cannot be read or stand beside
+            the other.
     """
 
     before: str
     after: str
     tables: list[TableChanges]
     warnings: list[str]
+    not_compared: list[str] = field(default_factory=list[str])
 
     @property
     def exit_code(self) -> int:
-        """As that of `plan`: 0 no change, 2 changes, 3 breaking changes among them."""
+        """As that of `plan`: 0 no change, 2 changes, 3 breaking changes among them, 1 a table that could not be compared."""
+        if self.not_compared:
+            return FAILED
         if any(table.level == "breaking" for table in self.tables):
             return BREAKING
         return CHANGES if self.tables else NOTHING
@@ -74,7 +79,14 @@ class Changelog:
     def as_dict(self) -> dict[str, Any]:
         """The form of ``lakehouse changelog --json``: that of ``lakehouse plan``, with the revisions and the warnings."""
         tables = [table.as_dict() for table in self.tables]
-        return {"version": 1, "before": self.before, "after": self.after, "tables": tables, "warnings": self.warnings}
+        return {
+            "version": 1,
+            "before": self.before,
+            "after": self.after,
+            "tables": tables,
+            "warnings": self.warnings,
+            "not_compared": self.not_compared,
+        }
 
 
 def changelog(settings: LakehouseSettings, before: str, after: str | None = None) -> Changelog:
@@ -88,12 +100,14 @@ def changelog(settings: LakehouseSettings, before: str, after: str | None = None
     new = of_working_tree(folder, settings.variables) if after is None else of_revision(folder, after)
     old = of_revision(folder, before)
     warnings, tables = [*old.warnings, *new.warnings], list[TableChanges]()
+    not_compared = sorted({*old.unreadable, *new.unreadable})
     for name in sorted(old.by_table.keys() | new.by_table.keys()):
         try:
             tables += _compare(name, old, new)
         except (LakehouseError, ValueError) as error:  # PyIceberg's are ValueErrors
             warnings.append(f"{name} is not compared: {error}")
-    return Changelog(before, WORKING_TREE if after is None else after, tables, warnings)
+            not_compared.append(name)
+    return Changelog(before, WORKING_TREE if after is None else after, tables, warnings, not_compared)
 
 
 def _compare(name: str, old: Templates, new: Templates) -> list[TableChanges]:

@@ -87,10 +87,11 @@ def _breaking(log: Changelog) -> int:
 
 
 def _summary(log: Changelog) -> str:
+    missed = f", {len(log.not_compared)} that could not be compared" if log.not_compared else ""
     if not log.tables:
-        return f"no table changes between {log.before} and {log.after}"
+        return f"no table changes{missed} between {log.before} and {log.after}"
     counts = {action: sum(table.action == action for table in log.tables) for action in _SIGNS}
     return (
         f"{counts['create']} new, {counts['change']} changed, {counts['drop']} without a template any more "
-        f"({_breaking(log)} breaking changes), between {log.before} and {log.after}"
+        f"({_breaking(log)} breaking changes){missed}, between {log.before} and {log.after}"
     )

@@ -25,7 +25,7 @@ from lakehouse.rules.base import NAME_REMEDY, is_name
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import RETRIES, TablePlan
 from lakehouse.tables import open_tables
-from lakehouse.template import METRICS_PREFIX, PartitionField, TableTemplate
+from lakehouse.template import METRICS_DEFAULT, METRICS_PREFIX, PartitionField, TableTemplate
 from lakehouse.types import TypeStringError, parse_type, type_string
 from lakehouse.yaml_writer import flow, scalar
 
@@ -200,7 +200,8 @@ def _restricted(table: Table, access_level: AccessLevel | None) -> list[str]:
 
     def has_no_bounds(column: NestedField) -> bool:
         leaves = [path for path, type_ in _nested(column.field_type, column.name) if isinstance(type_, PrimitiveType)]
-        return all(table.properties.get(METRICS_PREFIX + path) == "none" for path in leaves)
+        default = table.properties.get(METRICS_DEFAULT)
+        return bool(leaves) and all(table.properties.get(METRICS_PREFIX + path, default) == "none" for path in leaves)
 
     columns = [column for column in table.schema().fields if access_level == "restricted" or has_no_bounds(column)]
     return [column.name for column in columns if column.name not in _partition_columns(table)]

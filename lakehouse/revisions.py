@@ -35,12 +35,14 @@ class Templates:
         sql: the text of each feature table's SQL file, by table name; a file that is missing has none.
         not_read: the columns that were taken out because their type cannot be read, by table name.
         warnings: what was taken out, and why.
+        unreadable: the files of which nothing is left.
     """
 
     by_table: dict[str, TableTemplate] = field(default_factory=dict[str, TableTemplate])
     sql: dict[str, str] = field(default_factory=dict[str, str])
     not_read: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     warnings: list[str] = field(default_factory=list[str])
+    unreadable: list[str] = field(default_factory=list[str])
 
 
 def of_working_tree(folder: Path, variables: Collection[str]) -> Templates:
@@ -118,6 +120,7 @@ def _read(found: Templates, file: str, content: bytes) -> TableTemplate | None:
         whys += [f"{key}: not all of it can be read." for key in layouts if getattr(read, key) != getattr(template, key)]
     if read is None:
         found.warnings.append(f"{file} cannot be read, and its table counts as if it was not there. {' '.join(whys)}")
+        found.unreadable.append(file)
         return None
     if whys:
         found.warnings.append(f"{file} is compared without what cannot be read in it. {' '.join(whys)}")

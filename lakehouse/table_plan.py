@@ -31,7 +31,7 @@ from pyiceberg.table.update import (
 
 from lakehouse.inspect import partition_texts, sort_texts
 from lakehouse.schema_plan import FORMER_NAMES, Change, SchemaPlan
-from lakehouse.template import TableTemplate
+from lakehouse.template import METRICS_DEFAULT, METRICS_PREFIX, TableTemplate
 
 # How often PyIceberg itself tries a commit again: set by the project on every table, see TableTemplate.table_properties.
 RETRIES = "commit.retry.num-retries"
@@ -142,7 +142,10 @@ class TablePlan:
     @cached_property
     def _properties(self) -> dict[str, str]:
         wanted = {**self.template.table_properties, **self.properties, **self._schema_plan.former_names}
-        return {key: value for key, value in wanted.items() if self.table.properties.get(key) != value}
+        live = self.table.properties
+        # Bounds that are off for all columns are off for each.
+        defaults = {key: live.get(METRICS_DEFAULT) for key in wanted if key.startswith(METRICS_PREFIX)}
+        return {key: value for key, value in wanted.items() if live.get(key, defaults.get(key)) != value}
 
     def _property_changes(self) -> Iterator[Change]:
         for key, value in sorted(self._properties.items()):

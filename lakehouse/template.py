@@ -35,6 +35,7 @@ NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 TRANSFORM_PATTERN = r"^(identity|year|month|day|hour|(bucket|truncate)\[[1-9][0-9]{0,8}\])$"
 QUARANTINE_SUFFIX = "__quarantine"
 METRICS_PREFIX = "write.metadata.metrics.column."
+METRICS_DEFAULT = "write.metadata.metrics.default"
 TIME_TRANSFORMS = ("year", "month", "day", "hour")
 
 

@@ -206,6 +206,20 @@ def test_a_feature_tables_sql_is_part_of_its_template(repository: Repository) ->
     assert repository.told("v3") == {"shop.daily": [("pipeline sql: daily.sql -> days.sql", "care")]}
 
 
+def test_a_table_that_cannot_be_compared_is_exit_code_1(repository: Repository) -> None:
+    # Lint refuses upper case now; the revision is from before.
+    repository.write({"Id": "type: long", "dropped": "type: string"})
+    repository.commit("old")
+    repository.write({"id": "type: long"})
+    log = repository.since("old")
+    assert (log.tables, log.not_compared, log.exit_code) == ([], ["shop.orders"], 1)
+    assert "differ in case alone" in log.warnings[-1]
+    (repository.templates / "orders.yaml").write_text("name: [\n")
+    repository.commit("broken")
+    repository.write({"id": "type: long"})
+    assert repository.since("broken").exit_code == 1
+
+
 def test_an_old_template_that_lint_refuses_now_is_compared_as_far_as_it_can_be_read(repository: Repository) -> None:
     odd = "partition_spec: [{column: nowhere, transform: day}]\nidentifier: [at]\nretention: 7d\n"
     repository.write(COLUMNS | {"blob": "type: variant", "count": "type: int, mask: true"}, odd)

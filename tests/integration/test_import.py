@@ -140,6 +140,12 @@ def test_an_apply_adds_the_projects_own_property_and_changes_nothing_else(lakeho
         assert lakehouse.rows("shop.orders").to_pylist() == rows
 
 
+def test_where_no_column_has_bounds_all_are_restricted(lakehouse: Lakehouse) -> None:
+    created(lakehouse, columns=COLUMNS[:3], properties={"write.metadata.metrics.default": "none"})
+    assert set(levels(imported(lakehouse)).values()) == {"restricted"}
+    assert planned(lakehouse) == {}
+
+
 def test_columns_are_internal_but_for_those_without_value_bounds_and_the_reader_is_told_of(lakehouse: Lakehouse) -> None:
     none = {f"write.metadata.metrics.column.{name}": "none" for name in ("on", "at", "items.element.sku", "items.element.n", "tags.key")}
     spec = PartitionSpec(PartitionField(2, 1000, DayTransform(), "at_day"))
