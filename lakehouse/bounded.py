@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import threading
 import time
-import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-# Threads that hang cannot be ended. A process that runs for months leaves no more than this many behind.
-_MOST_LEFT = 64
-_left: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+# Threads that hang cannot be ended. From this many on, a run tries one call before all others: whether anything answers again.
+MOST_HANGING = 64
 
 
 @dataclass(frozen=True)
@@ -26,92 +25,78 @@ class Call(Generic[T]):
     timeout: float = math.inf
 
 
-def run_calls(calls: Mapping[str, Call[T]], workers: int, budget: float = math.inf) -> dict[str, T | BaseException]:
+def run_calls(calls: Mapping[str, Call[T]], workers: int, budget: float = math.inf, *, capped: bool = True) -> dict[str, T | BaseException]:
     """Makes the calls in their order, some at a time.
+
+    Where nothing answers, no more than ``MOST_HANGING`` capped calls are left hanging in a process. Once so many hang, a run
+    begins with one call alone, where possible one that is not known to hang, with a short time-out. Where it answers, others
+    follow, until the next one hangs.
 
     Args:
         calls: by a name of each.
         workers: how many at a time.
         budget: seconds for all of them together.
+        capped: whether the calls count among those that hang, and are bound by them.
 
     Returns:
         By name what each returned or raised; TimeoutError where it did not answer in its time. What the budget had no time
-        for, or was still under way when it ended, is not in it.
+        for, what was still under way when it ended, and what was not begun because too many hang, is not in it.
     """
-    waiting: SimpleQueue[str] = SimpleQueue()
-    for name in calls:
-        waiting.put(name)
-    events: SimpleQueue[_Event[T]] = SimpleQueue()
-    outcomes: dict[str, T | BaseException] = {}
-    limits: dict[_Worker[T], tuple[str, float]] = {}
-    active: set[_Worker[T]] = set()
-
-    def start_worker() -> None:
-        if sum(thread.is_alive() for thread in list(_left)) < _MOST_LEFT:
-            worker = _Worker(calls, waiting, events)
-            active.add(worker)
-            worker.start()
-
     deadline = time.monotonic() + budget
-    for _ in range(min(workers, len(calls))):
-        start_worker()
-    while active and len(outcomes) < len(calls) and (now := time.monotonic()) < deadline:
-        nearest = min([deadline, *(limit for _, limit in limits.values())])
-        try:
-            # A longest wait, because a queue takes no infinite one.
-            event = events.get(timeout=min(max(nearest - now, 0), 60))
-        except Empty:
-            for worker, (name, limit) in list(limits.items()):
-                if limit <= time.monotonic():
-                    outcomes[name] = TimeoutError(f"no answer within {calls[name].timeout:g} s")
-                    worker.leave()
-                    active.remove(worker)
-                    del limits[worker]
-                    start_worker()
-            continue
-        if event.worker not in active:  # it answers after all, too late
-            continue
-        if event.outcomes:
-            [outcomes[event.name]] = event.outcomes
-            del limits[event.worker]
-        else:
-            limits[event.worker] = (event.name, event.at + calls[event.name].timeout)
-    for worker in active:
-        worker.leave()
+    hanging = _hanging() if capped else []
+    may_hang = max(MOST_HANGING - len(hanging), 1) if capped else len(calls)
+    # Else a call that always hangs, or is waited for without end, and comes first, would keep all the others from being made.
+    first = sorted(calls, key=lambda name: (name in hanging, calls[name].timeout))[:1] if may_hang == 1 else []
+    waiting = deque(dict.fromkeys([*first, *calls]))
+    outcomes: dict[str, T | BaseException] = {}
+    running: dict[Future[T], _Thread[T]] = {}
+    answered = hung = 0
+    while (now := time.monotonic()) < deadline:
+        while waiting and hung < may_hang and len(running) < min(workers, may_hang - hung + answered):
+            name = waiting.popleft()
+            thread = _Thread(name, calls[name])
+            thread.start()
+            running[thread.future] = thread
+        if not running:
+            break
+        nearest = min(deadline, *(thread.limit for thread in running.values()))
+        done, _ = wait(running, min(max(nearest - now, 0), threading.TIMEOUT_MAX), FIRST_COMPLETED)
+        for future in done:
+            error = future.exception()
+            outcomes[running.pop(future).name] = future.result() if error is None else error
+            answered += 1
+        for future, thread in list(running.items()):
+            if thread.limit <= time.monotonic() and not future.done():
+                outcomes[thread.name] = TimeoutError(f"no answer within {calls[thread.name].timeout:g} s")
+                running.pop(future).left = capped
+                hung += 1
+    for thread in running.values():
+        thread.left = capped
     return outcomes
 
 
-class _Worker(threading.Thread, Generic[T]):
-    """Takes one call after the other until none is left, or until it is left behind."""
+class _Thread(threading.Thread, Generic[T]):
+    """Makes one call.
 
-    def __init__(self, calls: Mapping[str, Call[T]], waiting: SimpleQueue[str], events: SimpleQueue[_Event[T]]) -> None:
-        super().__init__(name="lakehouse-bounded-call", daemon=True)  # a process may end while one hangs
-        self._calls, self._waiting, self._events, self._stopped = calls, waiting, events, False
+    Attributes:
+        future: what the call returns or raises.
+        limit: when it is waited for no more, by the monotonic clock.
+        left: whether it is waited for no more, and counts among those that hang until it ends.
+    """
 
-    def leave(self) -> None:
-        """No more calls for it; what it is in goes on unheard."""
-        self._stopped = True
-        _left.add(self)
+    def __init__(self, name: str, call: Call[T]) -> None:
+        super().__init__(name=name, daemon=True)  # a process may end while one hangs
+        self.future: Future[T] = Future()
+        self.limit, self.left = time.monotonic() + call.timeout, False
+        self._call = call
 
     def run(self) -> None:
-        while not self._stopped:
-            try:
-                name = self._waiting.get_nowait()
-            except Empty:
-                return
-            self._events.put(_Event(self, name, time.monotonic()))
-            try:
-                outcome: T | BaseException = self._calls[name].function()
-            except BaseException as error:  # a panic of Rust code is no Exception
-                outcome = error
-            self._events.put(_Event(self, name, time.monotonic(), (outcome,)))
+        try:
+            self.future.set_result(self._call.function())
+        except BaseException as error:  # a panic of Rust code is no Exception
+            self.future.set_exception(error)
 
 
-@dataclass(frozen=True)
-class _Event(Generic[T]):
-    """A call begins, or, where there are outcomes, one, is over."""
-
-    worker: _Worker[T]
-    name: str
-    at: float
-    outcomes: tuple[T | BaseException, ...] = ()
+def _hanging() -> list[str]:
+    """The names of the calls that were left behind and hang on, one for each thread."""
+    return [thread.name for thread in threading.enumerate() if isinstance(thread, _Thread) and thread.left]

@@ -68,14 +68,22 @@ class LakehouseSettings(BaseSettings):
         validation_alias="LAKEHOUSE_DRIFT_SENSOR",
         description="Whether Dagster's drift sensor starts by itself: running, or stopped until somebody starts it.",
     )
+    # Less than a tick of the sensor has for all tables: one that hangs is to be told, not to be out of time for ever.
     drift_table_timeout: float = Field(
-        10, gt=0, validation_alias="LAKEHOUSE_DRIFT_TABLE_TIMEOUT", description="Seconds that the drift check waits for one table."
+        10,
+        gt=0,
+        le=30,
+        allow_inf_nan=False,
+        validation_alias="LAKEHOUSE_DRIFT_TABLE_TIMEOUT",
+        description="Seconds that the drift check waits for one table, 30 at most.",
     )
     drift_repeat_hours: float = Field(
         24,
         ge=0,
+        le=8760,
+        allow_inf_nan=False,
         validation_alias="LAKEHOUSE_DRIFT_REPEAT_HOURS",
-        description="Hours after which a drift that lasts is alerted again; 0: never.",
+        description="Hours after which a drift that lasts is alerted again, 8760 at most; 0: never.",
     )
     slack_webhook: SecretStr | None = Field(
         None, validation_alias="LAKEHOUSE_SLACK_WEBHOOK", description="Where drift alerts go: the URL of a Slack incoming webhook."

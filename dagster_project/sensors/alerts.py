@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -20,6 +19,8 @@ from lakehouse.settings import LakehouseSettings
 
 # Seconds; a channel that answers later is taken to have failed.
 TIMEOUT = 5
+# Seconds; a channel that wants to be left alone for longer is asked all the same.
+_LONGEST_REST = 6 * 3600
 # Slack cuts a text off at 40,000 characters.
 _LONGEST = 30_000
 
@@ -28,7 +29,7 @@ class DeliveryError(LakehouseError):
     """A channel did not take a message; what it was may not be said with it, nor where it went.
 
     Attributes:
-        retry_after: seconds for which the channel wants to be left alone; None where it does not say.
+        retry_after: seconds for which the channel is to be left alone; None where it does not say.
     """
 
     def __init__(self, message: str, retry_after: float | None = None) -> None:
@@ -63,7 +64,8 @@ def deliver(channels: Iterable[Channel], texts: Mapping[str, Sequence[str]], bud
     """
     # Not as a client's own time-out alone: those do not cover the look-up of a host's name, or an answer that trickles.
     calls = {channel.name: _call(channel, texts[channel.name]) for channel in channels if texts.get(channel.name)}
-    outcomes = run_calls(calls, max(len(calls), 1), budget)
+    # Not capped: a catalog that hangs must not keep its own alert from being sent.
+    outcomes = run_calls(calls, max(len(calls), 1), budget, capped=False)
     return {name: _failure(outcomes.get(name, TimeoutError())) for name in calls}
 
 
@@ -136,14 +138,14 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 
 
 def _retry_after(value: str | None) -> float | None:
-    """Seconds, from a number of them or a date; None where it says neither."""
+    """Seconds, from a number of them or a date, six hours at most; None where it says neither."""
     if value is None:
         return None
     try:
         seconds = float(value) if value.strip().isdigit() else (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of them from a time zone of many digits
         return None
-    return max(seconds, 0) if math.isfinite(seconds) else None
+    return min(max(seconds, 0), _LONGEST_REST)
 
 
 class Sns:

@@ -27,8 +27,8 @@ def test_a_live_table_is_what_both_readers_say(lakehouse: Lakehouse) -> None:
     for template in lakehouse.templates():
         for name, table in normalised(template).items():
             live = read_back(lakehouse.table(name))
-            of_both = [column | {"pii": None, "access_level": None} for column in live["columns"]]
-            assert [column | {"pii": None, "access_level": None} for column in table["columns"]] == of_both, name
+            of_both = [column | {"pii": None, "access_level": None, "renamed_from": None} for column in live["columns"]]
+            assert [column | {"pii": None, "access_level": None, "renamed_from": None} for column in table["columns"]] == of_both, name
             assert sorted(table["identifier"]) == sorted(live["identifier"]), name
             for key in ("namespace", "name", "partition_fields", "sort_order"):
                 assert table[key] == live[key], name

@@ -25,13 +25,6 @@ run "a_database_per_namespace" {
   }
 
   assert {
-    condition = alltrue([for database in aws_glue_catalog_database.this :
-      length(database.create_table_default_permission) == 1 && length(flatten([for default in database.create_table_default_permission : [for name in default.permissions : name]])) == 0
-    ])
-    error_message = "a new table is open to nobody by default"
-  }
-
-  assert {
     condition     = length(aws_glue_data_catalog_encryption_settings.this) == 0
     error_message = "the account's catalog is left alone"
   }
