@@ -19,12 +19,10 @@ def build_definitions(settings: LakehouseSettings) -> Definitions:
         TemplateError: with every finding, if a template has an error.
     """
     templates = load_templates(settings.templates, settings.variables)
-    assets = build_assets(templates)
-    keys = {asset.key for asset in assets}
     return Definitions(
-        assets=[*assets, WATCH],
-        asset_checks=build_drift_checks(templates, keys),
-        sensors=[build_drift_sensor(templates, keys, settings.drift_sensor)],
+        assets=[*build_assets(templates), WATCH],
+        asset_checks=build_drift_checks(templates),
+        sensors=[build_drift_sensor(templates, settings.drift_sensor)],
         schedules=build_schedules(templates, settings.schedules),
         resources={"io_manager": LakehouseIOManager(name=settings.catalog_name)},
     )

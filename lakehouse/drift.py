@@ -8,16 +8,19 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
+from pyiceberg.schema import Schema
 
 from lakehouse.bounded import Call, run_calls
 from lakehouse.catalog import open_catalog
 from lakehouse.drift_answers import EVERYTHING, TableDrift, first_sentence, grants_drift, schema_drift
-from lakehouse.errors import LakehouseError, TableMismatchError
+from lakehouse.errors import CatalogError, LakehouseError, TableMismatchError
 from lakehouse.inspect import list_tables
 from lakehouse.lakeformation import live_findings
+from lakehouse.schema_plan import Change
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.tables import open_tables
@@ -48,11 +51,11 @@ def check_drift(
 
     Returns:
         The catalog's answer, then the tables' by name, then the grants'. A catalog that cannot be reached is one answer, and its
-        tables are not checked.
+        tables are not checked; so are grants.
     """
     templates = list(templates)
     tables = {found.table_name: found for template in templates for found in (template, template.quarantine) if found is not None}
-    catalog = _Shared(lambda: opener(settings))
+    catalog = _Shared(lambda: _open(settings, opener))
 
     def table_call(template: TableTemplate) -> Call[list[TableDrift]]:
         return Call(lambda: [_table(settings, catalog.get(), template)], table_timeout or settings.drift_table_timeout)
@@ -70,7 +73,8 @@ def check_drift(
     answers = [_answer(name, outcomes) for name in sorted(tables)]
     grants = outcomes.get("grants") if "grants" in calls else []
     if not isinstance(grants, list):
-        grants = [TableDrift(EVERYTHING, "unreachable", "grants", reason=_reason(grants))]
+        lost = TableDrift(EVERYTHING, "unreachable", "grants", reason=_reason(grants))
+        grants = [lost, *(TableDrift(name, "not checked", "grants", reason="The grants cannot be looked at.") for name in sorted(tables))]
     if only_these:
         return [*answers, *grants]
     listed = outcomes.get("catalog")
@@ -82,6 +86,15 @@ def check_drift(
     else:
         reason = f"Tables without a template are not looked for, because the tables cannot be listed: {_reason(listed)}"
     return [TableDrift(EVERYTHING, "unreachable", "catalog", reason=reason), *answers, *grants]
+
+
+def _open(settings: LakehouseSettings, opener: Callable[[LakehouseSettings], Catalog]) -> Catalog:
+    # Opening would make an empty catalog where a warehouse is lost, and every table would be missing.
+    if settings.backend == "local" and not (settings.warehouse_folder / "catalog.db").is_file():
+        raise CatalogError(
+            f"There is no catalog in {settings.warehouse_folder}. Restore the warehouse, or, where there was none yet: lakehouse apply"
+        )
+    return opener(settings)
 
 
 class _Shared:
@@ -154,4 +167,17 @@ def _table(settings: LakehouseSettings, catalog: Catalog, template: TableTemplat
         return TableDrift(template.table_name, "missing", reason=str(error))
     if table is None:
         return TableDrift(template.table_name, "missing", reason="Create it: lakehouse apply")
-    return schema_drift(template.table_name, TablePlan(table, template, tables.properties(template)).changes)
+    try:
+        changes = TablePlan(table, template, tables.properties(template)).changes
+    except TableMismatchError as error:  # it is there, but not as `apply` could change it
+        return TableDrift(template.table_name, "drifted", differences=(" ".join(str(error).split()),))
+    return schema_drift(template.table_name, [_with_live_order(change, table.schema()) for change in changes])
+
+
+def _with_live_order(change: Change, live: Schema) -> Change:
+    """A plan has only the order that columns are to get; another wrong order is another drift."""
+    if change.kind != "move-columns":
+        return change
+    around = f"{change.subject}." if change.subject else ""
+    names = [name.removeprefix(around) for name in live.column_names if name.startswith(around)]
+    return replace(change, before=", ".join(name for name in names if "." not in name))

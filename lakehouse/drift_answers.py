@@ -17,8 +17,8 @@ from lakehouse.template import TableTemplate
 Aspect = Literal["templates", "catalog", "schema", "grants"]
 State = Literal["in step", "drifted", "missing", "unmanaged", "unreachable", "not checked"]
 EVERYTHING = "*"
-# A live comment may say anything, also what is nobody's business: these differ, and how is not told.
-_UNTOLD = {"Description", "comment"}
+# A live comment may say anything, and an owner may be a person, which is nobody's business: these differ, and how is not told.
+_UNTOLD = {"Description", "comment", "owner"}
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,10 @@ class TableDrift:
         extra_columns: columns of the live table that the template does not have, nested ones dotted.
         missing_columns: columns of the template that the live table does not have.
         differences: the other kinds, a sentence each.
-        reason: why it is missing, unreachable or not checked.
-        details: each difference as JSON: ``kind``, ``subject``, ``live``, ``template`` and ``level`` of a schema's, as `plan` has them;
-            ``kind``, ``principal``, ``permissions``, ``columns`` and ``message`` of a grant's.
+        reason: why it is missing, unreachable or not checked, or only partially seen.
+        details: each difference as JSON: ``kind``, ``subject``, ``live``, ``template`` and ``level`` of a schema's, as `plan` has them,
+            or a ``digest`` of values that are not told; ``kind``, ``principal``, ``permissions``, ``columns`` and ``message`` of a grant's.
+        partial: whether it is known to differ, and something of it could not be looked at.
     """
 
     table: str
@@ -45,6 +46,12 @@ class TableDrift:
     differences: tuple[str, ...] = ()
     reason: str = ""
     details: tuple[dict[str, Any], ...] = ()
+    partial: bool = False
+
+    @property
+    def unseen(self) -> bool:
+        """Whether not everything of it could be looked at."""
+        return self.partial or self.state in ("unreachable", "not checked")
 
     @property
     def differs(self) -> bool:
@@ -56,8 +63,10 @@ class TableDrift:
         """The same for the same difference, and for no other; empty without one."""
         if not self.differs:
             return ""
-        told = [self.state, self.extra_columns, self.missing_columns, self.differences]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+        # Not the level: it depends on whether the table has rows by now.
+        details = [{fact: value for fact, value in detail.items() if fact != "level"} for detail in self.details]
+        told = [self.state, self.extra_columns, self.missing_columns, self.differences, details, self.partial]
+        return _digest(told)
 
     @property
     def name(self) -> str:
@@ -81,7 +90,8 @@ class TableDrift:
             case "drifted":
                 named = (("Extra columns", self.extra_columns), ("Missing columns", self.missing_columns))
                 sentences = [_set(title, columns) for title, columns in named if columns]
-                return " ".join([f"{what} drift detected in {self.name}.", *sentences, *self.differences])
+                unseen = [f"Not everything could be looked at: {self.reason}"] if self.partial else []
+                return " ".join([f"{what} drift detected in {self.name}.", *sentences, *self.differences, *unseen])
 
 
 def templates_drift(errors: Sequence[Problem]) -> TableDrift:
@@ -131,10 +141,11 @@ def _grants(subject: str, findings: Sequence[Finding], unseen: Collection[str]) 
     ]
     facts = ("kind", "principal", "permissions", "columns", "message")
     details = tuple({fact: getattr(finding, fact) for fact in facts} for finding in wrong)
+    reason = " ".join(first_sentence(finding.message) for finding in findings if finding.kind == "unreachable")
     if wrong:
-        return TableDrift(subject, "drifted", "grants", differences=tuple(told), details=details)
-    if reasons := [first_sentence(finding.message) for finding in findings if finding.kind == "unreachable"]:
-        return TableDrift(subject, "unreachable", "grants", reason=" ".join(reasons))
+        return TableDrift(subject, "drifted", "grants", differences=tuple(told), reason=reason, details=details, partial=bool(reason))
+    if reason:
+        return TableDrift(subject, "unreachable", "grants", reason=reason)
     if partial:
         return TableDrift(subject, "not checked", "grants", reason="Not all grants can be seen.")
     if absent := [finding.message for finding in findings if finding.kind == "absent"]:
@@ -191,7 +202,7 @@ def _difference(change: Change) -> str:
             return change.subject or "the table"
         case "describe-column":
             return change.subject
-        case _ if change.subject in _UNTOLD:
+        case "property" if change.subject in _UNTOLD:
             return change.subject
         case _:
             values = f"{change.before} instead of {change.after}"
@@ -200,8 +211,14 @@ def _difference(change: Change) -> str:
 
 def _detail(change: Change) -> dict[str, Any]:
     untold = change.kind == "describe-column" or (change.kind == "property" and change.subject in _UNTOLD)
-    values = {} if untold else {"live": change.before, "template": change.after}
+    values = {"live": change.before, "template": change.after}
+    if untold:
+        values = {"digest": _digest(values)}
     return {"kind": change.kind, "subject": change.subject, **values, "level": change.level}
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def _set(title: str, items: Sequence[str]) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import BadRequestError, NoSuchNamespaceError
 from pyiceberg.partitioning import PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.sorting import SortOrder
+from pyiceberg.typedef import Identifier
 
 from lakehouse.governance import ROLES, visible_columns
 from lakehouse.template import TableTemplate
@@ -21,8 +24,28 @@ MASK = "***"
 
 
 def list_tables(catalog: Catalog) -> list[str]:
-    """The name of every table of the catalog, as ``namespace.table``."""
-    return sorted(".".join(identifier) for namespace in catalog.list_namespaces() for identifier in catalog.list_tables(namespace))
+    """The name of every table of the catalog, as ``namespace.table``, those in nested namespaces as ``outer.inner.table``."""
+    return sorted(".".join(identifier) for namespace in _namespaces(catalog) for identifier in _tables_of(catalog, namespace))
+
+
+def _namespaces(catalog: Catalog, parent: Identifier = ()) -> Iterator[Identifier]:
+    """Those below a namespace, at any depth; by default all."""
+    try:
+        found = catalog.list_namespaces(parent)
+    except (NoSuchNamespaceError, BadRequestError):
+        if not parent:
+            raise
+        return  # dropped meanwhile, or the catalog refuses a parent because it has no nested namespaces
+    for namespace in found:
+        yield namespace
+        yield from _namespaces(catalog, namespace)
+
+
+def _tables_of(catalog: Catalog, namespace: Identifier) -> list[Identifier]:
+    try:
+        return catalog.list_tables(namespace)
+    except NoSuchNamespaceError:  # dropped meanwhile, or only the parent of others
+        return []
 
 
 def summarise(table: Table) -> dict[str, Any]:

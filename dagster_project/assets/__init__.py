@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from dagster import AssetsDefinition
+from dagster import AssetsDefinition, AssetSpec
 
+from dagster_project.assets.common import asset_attributes
 from dagster_project.assets.dimensions import dimension_asset
 from dagster_project.assets.event_streams import event_stream_asset
 from dagster_project.assets.features import feature_asset
@@ -19,7 +20,18 @@ _FACTORIES: tuple[Callable[[TableTemplate, Mapping[str, TableTemplate]], AssetsD
 )
 
 
-def build_assets(templates: Iterable[TableTemplate]) -> list[AssetsDefinition]:
-    """The assets of all templates whose pattern has a factory."""
+def build_assets(templates: Iterable[TableTemplate]) -> list[AssetsDefinition | AssetSpec]:
+    """An asset for each template; one without a pipeline is an external asset, which others fill."""
     by_table = {template.table_name: template for template in templates}
-    return [asset for template in by_table.values() for factory in _FACTORIES if (asset := factory(template, by_table)) is not None]
+    return [_asset(template, by_table) for template in by_table.values()]
+
+
+def _asset(template: TableTemplate, templates: Mapping[str, TableTemplate]) -> AssetsDefinition | AssetSpec:
+    made = (factory(template, templates) for factory in _FACTORIES)
+    return next((asset for asset in made if asset is not None), None) or _external_asset(template)
+
+
+def _external_asset(template: TableTemplate) -> AssetSpec:
+    attributes = asset_attributes(template)
+    del attributes["pool"]  # there are no runs that could wait for each other
+    return AssetSpec(**{**attributes, "kinds": {"iceberg"}})

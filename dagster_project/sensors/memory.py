@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from lakehouse.drift_answers import EVERYTHING, TableDrift
+from lakehouse.drift_answers import TableDrift
 
 # What a channel did not take is kept; of more than this the oldest goes.
 _MOST_MESSAGES = 100
@@ -80,14 +80,12 @@ class Memory(BaseModel):
         known: by aspect and table, e.g. ``schema shop.orders``; what is not in it was in step.
         outboxes: by channel.
         first: tables that were not reached.
-        checks: by table, the fingerprint of the asset check's last evaluation.
     """
 
     version: Literal[1] = 1
     known: dict[str, Known] = Field(default_factory=dict[str, Known])
     outboxes: dict[str, Outbox] = Field(default_factory=dict[str, Outbox])
     first: list[str] = Field(default_factory=list[str])
-    checks: dict[str, str] = Field(default_factory=dict[str, str])
 
     @classmethod
     def read(cls, cursor: str | None) -> Memory | None:
@@ -107,10 +105,10 @@ class Memory(BaseModel):
         for drift in drifts:
             if drift.state != "not checked":
                 news += self._learn_one(drift, now, repeat)
-        known_aspects = _known_aspects(drifts)
+        unseen = {_key(drift) for drift in drifts if drift.unseen}
         for key in sorted(self.known.keys() - {_key(drift) for drift in drifts}):
             aspect, _, table = key.partition(" ")
-            if aspect in known_aspects:
+            if unseen.isdisjoint(_around(aspect, table)):
                 del self.known[key]
                 news.append(News("info", f"{'Permission' if aspect == 'grants' else 'Schema'} drift resolved in {table}. It is gone."))
         return news
@@ -127,7 +125,8 @@ class Memory(BaseModel):
         changed = drift.fingerprint != before
         tell = changed or (due and drift.state != "unmanaged")
         what = "Permission" if drift.aspect == "grants" else "Schema"
-        news = [News("info", f"{what} drift of {drift.name} is known again.")] if old is not None and old.unreachable else []
+        known_again = old is not None and old.unreachable and not drift.partial
+        news = [News("info", f"{what} drift of {drift.name} is known again.")] if known_again else []
         if drift.differs:
             self.known[key] = Known(fingerprint=drift.fingerprint, alerted_at=now if tell or old is None else old.alerted_at)
             return [*news, News("warning", drift.message)] if tell else news
@@ -139,9 +138,7 @@ def _key(drift: TableDrift) -> str:
     return f"{drift.aspect} {drift.table}"
 
 
-def _known_aspects(drifts: Sequence[TableDrift]) -> set[str]:
-    """The aspects of which everything was looked at, so that what is not among the answers is gone."""
-    lost = {drift.aspect for drift in drifts if drift.table == EVERYTHING and drift.state == "unreachable"}
-    if "templates" in lost:
-        return set()
-    return {"schema" if "catalog" not in lost else "", "grants" if "grants" not in lost else ""}
+def _around(aspect: str, table: str) -> set[str]:
+    """The keys of all that must have been looked at, so that an answer which is not given any more is gone."""
+    around = ["catalog *"] if aspect == "schema" else ["grants *", f"grants {table.rpartition('.')[0]}.*"]
+    return {"templates *", *around}

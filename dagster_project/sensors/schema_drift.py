@@ -4,19 +4,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dagster import (
     AssetCheckEvaluation,
+    AssetCheckKey,
     AssetCheckResult,
     AssetChecksDefinition,
     AssetCheckSeverity,
     AssetKey,
     AssetSpec,
+    DagsterInstance,
     DefaultSensorStatus,
+    JsonMetadataValue,
     MetadataValue,
     SensorDefinition,
     SensorEvaluationContext,
@@ -29,7 +32,7 @@ from dagster_project.assets.common import asset_key
 from dagster_project.sensors.alerts import TIMEOUT, DeliveryError, deliver, open_channels
 from dagster_project.sensors.memory import Memory, News, Outbox
 from lakehouse.drift import check_drift
-from lakehouse.drift_answers import EVERYTHING, TableDrift, templates_drift
+from lakehouse.drift_answers import TableDrift, templates_drift
 from lakehouse.lint import lint_templates, load_templates
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
@@ -48,15 +51,15 @@ _FOR_DELIVERY = TIMEOUT + 3
 _BY_HAND = 300
 # Of checks in one tick, the others follow in the next: Dagster needs some 40 ms for each, on SQLite.
 _MOST_EVALUATIONS = 100
+# In the description of one check.
+_MOST_LINES = 20
+# Under this name a check's metadata has what the next tick compares with.
+_ANSWERS = "answers"
 
 
-def build_drift_sensor(templates: Iterable[TableTemplate], assets: Collection[AssetKey], status: str) -> SensorDefinition:
-    """The hourly sensor, ``running`` or ``stopped`` at the start.
-
-    Args:
-        assets: those that there are; a template without one has no check, but its drift is alerted, too.
-    """
-    checked = {template.table_name: asset_key(template) for template in templates if asset_key(template) in assets}
+def build_drift_sensor(templates: Iterable[TableTemplate], status: str) -> SensorDefinition:
+    """The hourly sensor, ``running`` or ``stopped`` at the start."""
+    checked = {template.table_name: asset_key(template) for template in templates}
 
     @sensor(
         name="schema_drift",
@@ -78,7 +81,7 @@ def build_drift_sensor(templates: Iterable[TableTemplate], assets: Collection[As
         failures = _send(settings, memory, news, now, deadline)
         for name, error in failures.items():
             context.log.error(f"Alerts for {name} are kept until the next tick. {error}")
-        events = [_evaluation(checked[name], CHECK, result) for name, result in _news_of_checks(memory, drifts, checked)]
+        events = [_evaluation(checked[name], CHECK, result) for name, result in _news_of_checks(context.instance, drifts, checked)]
         events.append(_evaluation(WATCH.key, CATALOG_CHECK, _catalog_result(drifts)))
         events.append(_evaluation(WATCH.key, ALERTS_CHECK, _alerts_result(memory, failures)))
         return SensorResult(cursor=memory.model_dump_json(), asset_events=events, skip_reason=_summary(drifts))
@@ -119,21 +122,43 @@ def _send(settings: LakehouseSettings, memory: Memory, news: Sequence[News], now
     return failures
 
 
-def _news_of_checks(memory: Memory, drifts: Iterable[TableDrift], checked: Collection[str]) -> list[tuple[str, dict[str, Any]]]:
+def _news_of_checks(
+    instance: DagsterInstance, drifts: Iterable[TableDrift], checked: Mapping[str, AssetKey]
+) -> list[tuple[str, dict[str, Any]]]:
     """The results of the checks that changed, by table, those that fail first: one per table and hour would fill Dagster's event log."""
     by_table: dict[str, list[TableDrift]] = {name: [] for name in checked}
     for drift in drifts:
         by_table.get(drift.table if drift.table in by_table else drift.table.removesuffix("__quarantine"), []).append(drift)
-    memory.checks = {name: fingerprint for name, fingerprint in memory.checks.items() if name in by_table}
-    changed = []
-    for name, found in by_table.items():
-        fingerprint = " ".join(f"{drift.state}{drift.fingerprint}" for drift in found)
-        looked_at = found and not any(drift.aspect == "schema" and drift.state == "not checked" for drift in found)
-        if looked_at and memory.checks.get(name) != fingerprint:
-            changed.append((name, fingerprint, check_result(found)))
-    changed = sorted(changed, key=lambda change: bool(change[2]["passed"]))[:_MOST_EVALUATIONS]
-    memory.checks |= {name: fingerprint for name, fingerprint, _ in changed}
-    return [(name, result) for name, _, result in changed]
+    stored = _stored_answers(instance, checked.values())
+    changed = [(name, check_result(found)) for name, found in by_table.items() if _is_news(found, stored.get(checked[name], {}))]
+    return sorted(changed, key=lambda change: bool(change[1]["passed"]))[:_MOST_EVALUATIONS]
+
+
+def _stored_answers(instance: DagsterInstance, assets: Iterable[AssetKey]) -> dict[AssetKey, Mapping[str, Any]]:
+    """What each table's check said last, be it by the sensor or by hand; nothing of one that has no result."""
+    # Dagster's storage is asked, because it has all at once, which the instance does not.
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([AssetCheckKey(asset, CHECK) for asset in assets])
+    stored: dict[AssetKey, Mapping[str, Any]] = {}
+    for key, record in latest.items():
+        evaluation = record.event and record.event.dagster_event and record.event.dagster_event.asset_check_evaluation_data
+        answers = evaluation.metadata.get(_ANSWERS) if isinstance(evaluation, AssetCheckEvaluation) else None
+        if isinstance(answers, JsonMetadataValue) and isinstance(answers.data, Mapping):
+            stored[key.asset_key] = answers.data
+    return stored
+
+
+def _is_news(found: Sequence[TableDrift], stored: Mapping[str, Any]) -> bool:
+    """Whether something that was looked at is not as it was stored. What was not looked at is as it was."""
+    if not found or any(drift.aspect == "schema" and drift.state == "not checked" for drift in found):
+        return False
+    answers = _answers(found)
+    return answers.keys() != stored.keys() or any(stored[key] != answer for key, answer in answers.items() if answer != "not checked")
+
+
+def _answers(drifts: Iterable[TableDrift]) -> dict[str, str]:
+    """The tables' answers, by aspect and table, without their words."""
+    found = (drift for drift in drifts if not drift.table.endswith("*"))
+    return {f"{drift.aspect} {drift.table}": f"{drift.state} {drift.fingerprint}".rstrip() for drift in found}
 
 
 def _evaluation(key: AssetKey, name: str, result: dict[str, Any]) -> AssetCheckEvaluation:
@@ -153,17 +178,20 @@ def check_result(drifts: Sequence[TableDrift]) -> dict[str, Any]:
         "passed": not wrong,
         "severity": AssetCheckSeverity.ERROR if any(drift.differs for drift in wrong) else AssetCheckSeverity.WARN,
         "description": "\n".join(drift.message for drift in wrong) or "In step with the template.",
-        "metadata": metadata if wrong else {},
+        "metadata": {**(metadata if wrong else {}), _ANSWERS: MetadataValue.json(_answers(drifts))},
     }
 
 
 def _catalog_result(drifts: Sequence[TableDrift]) -> dict[str, Any]:
-    lost = [drift for drift in drifts if drift.table == EVERYTHING and drift.state == "unreachable"]
+    unseen = [drift for drift in drifts if drift.unseen]
+    told = [drift.message for drift in unseen if drift.state != "not checked"]
+    told += [drift.message for drift in unseen if drift.state == "not checked" and drift.aspect == "grants"] if not told else []
+    more = [f"… and {len(told) - _MOST_LINES} more."] if len(told) > _MOST_LINES else []
     unmanaged = [drift.table for drift in drifts if drift.state == "unmanaged"]
     counts = Counter(drift.state for drift in drifts if drift.aspect == "schema")
     return {
-        "passed": not lost and not counts["not checked"],
-        "description": "\n".join(drift.message for drift in lost) or _summary(drifts),
+        "passed": not unseen,
+        "description": "\n".join([*told[:_MOST_LINES], *more]) or _summary(drifts),
         "metadata": {**{state.replace(" ", "_"): count for state, count in counts.items()}, "unmanaged_tables": ", ".join(unmanaged)},
     }
 
@@ -179,15 +207,18 @@ def _summary(drifts: Iterable[TableDrift]) -> str:
     return f"{sum(counts.values())} tables: {', '.join(f'{count} {state}' for state, count in sorted(counts.items())) or 'none'}."
 
 
-def build_drift_checks(templates: Iterable[TableTemplate], assets: Collection[AssetKey]) -> list[AssetChecksDefinition]:
+def build_drift_checks(templates: Iterable[TableTemplate]) -> list[AssetChecksDefinition]:
     """A check on each table's asset, and two on the sensor itself. Whoever runs one by hand has the comparison made at once."""
-    tables = [_table_check(template) for template in templates if asset_key(template) in assets]
-    return [*tables, _catalog_check(), _alerts_check()]
+    return [*(_table_check(template) for template in templates), _catalog_check(), _alerts_check()]
 
 
 def _table_check(template: TableTemplate) -> AssetChecksDefinition:
+    names = {found.table_name for found in (template, template.quarantine) if found is not None}
+
     def check() -> AssetCheckResult:
-        return AssetCheckResult(**check_result(check_drift(LakehouseSettings.load(), [template], only_these=True, budget=_BY_HAND)))
+        drifts = check_drift(LakehouseSettings.load(), [template], only_these=True, budget=_BY_HAND)
+        # As the sensor's; and where the grants cannot be looked at, why.
+        return AssetCheckResult(**check_result([drift for drift in drifts if drift.table in names or drift.state == "unreachable"]))
 
     return _check(CHECK, asset_key(template), "The live table and the grants on it are what its template says.", check)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
+
+from dagster import AssetCheckKey, AssetKey, DagsterInstance, RepositoryDefinition, build_sensor_context
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 
 from lakehouse.drift import check_drift
 from lakehouse.drift_answers import TableDrift
@@ -54,3 +58,34 @@ def catalog_answer(lakehouse: Lakehouse, **options: Any) -> TableDrift:
 
 def location(lakehouse: Lakehouse, name: str) -> str:
     return f"{lakehouse.settings.warehouse_uri}/shop/{name}"
+
+
+class Watch:
+    """The sensor, tick by tick, as Dagster's daemon runs it."""
+
+    def __init__(self, repository: RepositoryDefinition, instance: DagsterInstance) -> None:
+        self.repository, self.instance = repository, instance
+        self.sensor = repository.get_sensor_def("schema_drift")
+        self.cursor: str | None = None
+        self.seconds = 0.0
+
+    def tick(self) -> SensorExecutionData:
+        context = build_sensor_context(self.instance, cursor=self.cursor, repository_def=self.repository)
+        start = time.monotonic()
+        data = self.sensor.evaluate_tick(context)
+        self.seconds = time.monotonic() - start
+        for event in data.asset_events:
+            self.instance.report_runless_asset_event(event)
+        self.cursor = data.cursor
+        return data
+
+    def checks(self, asset: list[str], name: str = "schema_drift") -> list[tuple[bool, str]]:
+        """Every evaluation of a check that Dagster has stored, the last one first: passed, and its description."""
+        found = self.instance.event_log_storage.get_asset_check_execution_history(AssetCheckKey(AssetKey(asset), name), limit=100)
+        evaluations = [record.event.dagster_event.asset_check_evaluation_data for record in found]  # type: ignore[union-attr]
+        return [(evaluation.passed, str(evaluation.description)) for evaluation in evaluations]
+
+    def run_checks(self, *keys: AssetCheckKey) -> None:
+        """Runs checks by hand."""
+        job = self.repository.get_job("__ASSET_JOB").get_subset(asset_selection=set(), asset_check_selection=set(keys))
+        assert job.execute_in_process(instance=self.instance).success

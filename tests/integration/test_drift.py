@@ -91,6 +91,33 @@ def test_every_kind_of_change_by_hand_is_told(lakehouse: Lakehouse, change: Chan
     assert "jane" not in str(drifts)
 
 
+def test_another_wrong_order_of_columns_is_another_drift(lakehouse: Lakehouse) -> None:
+    made(lakehouse, ORDERS)
+
+    def fingerprint(change: Callable[[Any], object]) -> str:
+        schema(change)(lakehouse.table("shop.orders"))
+        return found(lakehouse)["shop.orders"].fingerprint
+
+    first = fingerprint(lambda update: update.move_first("session_id"))
+    second = fingerprint(lambda update: update.move_first("count"))
+    nested = fingerprint(lambda update: update.move_first("address.zip"))
+    assert len({first, second, nested}) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (schema(lambda update: update.rename_column("session_id", "Session_ID")), "differ in case alone"),
+        (lambda table: table.transaction().set_properties({"lakehouse.former-names": "["}).commit_transaction(), "cannot be read"),
+    ],
+)
+def test_a_table_that_apply_could_not_change_has_drifted(lakehouse: Lakehouse, change: Change, told: str) -> None:
+    made(lakehouse, ORDERS)
+    change(lakehouse.table("shop.orders"))
+    drift = found(lakehouse)["shop.orders"]
+    assert (drift.state, told in drift.message) == ("drifted", True)
+
+
 def test_a_quarantine_table_drifts_like_any_other(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS)
     with lakehouse.table("shop.orders__quarantine").update_schema() as update:
@@ -113,6 +140,24 @@ def test_a_missing_table_and_one_without_a_template(lakehouse: Lakehouse) -> Non
     assert found(lakehouse)["shop.users"].message == (
         "Schema drift detected in shop.users. The table is missing. Create it: lakehouse apply"
     )
+
+
+def test_a_table_without_a_template_in_a_nested_namespace(lakehouse: Lakehouse) -> None:
+    made(lakehouse, USERS)
+    lakehouse.catalog.create_namespace("shop.by.hand")
+    schema = Schema(NestedField(1, "id", LongType()))
+    lakehouse.catalog.create_table("shop.by.hand.table", schema, location=location(lakehouse, "by_hand"))
+    assert states(lakehouse) == {"shop.by.hand.table": "unmanaged", "shop.users": "in step"}
+
+
+def test_a_warehouse_that_is_lost_is_an_unreachable_catalog_and_is_not_made_anew(lakehouse: Lakehouse) -> None:
+    made(lakehouse, USERS)
+    folder = lakehouse.settings.warehouse_folder
+    folder.rename(folder.with_name("lost"))
+    answer = catalog_answer(lakehouse)
+    assert (answer.state, "There is no catalog in" in answer.reason) == ("unreachable", True)
+    assert states(lakehouse) == {"shop.users": "not checked"}
+    assert not folder.exists()
 
 
 def test_a_table_whose_metadata_is_damaged_is_unreachable_and_hides_no_other(lakehouse: Lakehouse) -> None:

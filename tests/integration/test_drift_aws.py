@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from aws_server import access_denied
-from drifting import ORDERS, USERS, catalog_answer, found, location, made, states
+from dagster import AssetCheckKey, AssetKey, DagsterInstance
+from drifting import ORDERS, USERS, Watch, catalog_answer, found, location, made, states
 from pyiceberg.schema import Schema
 from pyiceberg.types import BooleanType, LongType, NestedField
 
+from dagster_project.definitions import build_definitions
 from lakehouse.apply import apply
 from lakehouse.drift import check_drift
 from lakehouse.drift_answers import TableDrift
@@ -97,8 +100,40 @@ def test_grants_that_cannot_be_looked_at_hide_no_schema(roles: Lakehouse, aws: A
 def test_roles_that_are_not_set_are_no_grants_in_step(lakehouse: Lakehouse) -> None:
     made(lakehouse, USERS)
     assert states(lakehouse) == {"shop.users": "in step"}
-    [answer] = grants(lakehouse).values()
-    assert (answer.state, "LAKEHOUSE_WRITER_ROLE" in answer.reason) == ("unreachable", True)
+    found = grants(lakehouse)
+    assert (found["*"].state, "LAKEHOUSE_WRITER_ROLE" in found["*"].reason) == ("unreachable", True)
+    assert found["shop.users"].state == "not checked"
+
+
+def test_a_check_that_failed_for_its_grants_fails_until_they_are_seen_to_be_mended(
+    roles: Lakehouse, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    users = ["shop", "users"]
+    made(roles, USERS)
+    with DagsterInstance.local_temp(str(tmp_path)) as instance:
+        watch = Watch(build_definitions(LakehouseSettings.load()).get_repository_def(), instance)
+        watch.tick()
+        [(passed, failed)] = watch.checks(users)
+        assert (passed, "Missing grants" in failed) == (False, True)
+        with monkeypatch.context() as unset:
+            unset.delenv("LAKEHOUSE_WRITER_ROLE")
+            watch.tick()
+            assert watch.checks(users) == [(False, failed)]
+            assert not watch.checks(["schema_drift"], "everything_is_looked_at")[0][0]
+            with roles.table("shop.users").update_schema() as update:
+                update.add_column("debug_flag", BooleanType())
+            watch.tick()
+        _, description = watch.checks(users)[0]
+        assert "Extra columns: {debug_flag}." in description
+        assert "Permission drift of shop.users is unknown: not checked. The grants cannot be looked at." in description
+        watch.tick()
+        assert "Missing grants" in watch.checks(users)[0][1]
+        watch.run_checks(AssetCheckKey(AssetKey(users), "schema_drift"))
+        by_hand = watch.checks(users)[0]
+        assert by_hand == watch.checks(users)[1]
+        evaluations = len(watch.checks(users))
+        watch.tick()
+        assert len(watch.checks(users)) == evaluations
 
 
 def test_a_shell_that_was_never_adopted_is_missing(roles: Lakehouse) -> None:

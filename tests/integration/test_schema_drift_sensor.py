@@ -6,8 +6,8 @@ import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from aws_server import Call, Fault
-from dagster import AssetCheckKey, AssetKey, DagsterInstance, DefaultSensorStatus, RepositoryDefinition, build_sensor_context
-from dagster._core.definitions.sensor_definition import SensorExecutionData
-from drifting import ORDERS, USERS, made
+from dagster import AssetCheckKey, AssetKey, AssetSpec, DagsterInstance, DefaultSensorStatus
+from drifting import ORDERS, USERS, Watch, made
 from pyiceberg.types import BooleanType
 from werkzeug.wrappers import Response
 
 from dagster_project.definitions import build_definitions
 from dagster_project.sensors.alerts import TIMEOUT
+from lakehouse.bounded import MOST_HANGING, run_calls
+from lakehouse.bounded import Call as BoundedCall
 from lakehouse.settings import LakehouseSettings
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ SECRET = "services/T0/B0/top-secret"
 DRIFT = "Schema drift detected in shop.orders. Extra columns: {debug_flag}."
 RESOLVED = "Schema drift resolved in shop.orders."
 WATCH = ["schema_drift"]
+ORDERS_CHECK = AssetCheckKey(AssetKey(["shop", "orders"]), "schema_drift")
 
 
 class Slack:
@@ -106,32 +108,6 @@ def sns(aws: AwsServer, monkeypatch: pytest.MonkeyPatch) -> Sns:
     return Sns(monkeypatch)
 
 
-class Watch:
-    """The sensor, tick by tick, as Dagster's daemon runs it."""
-
-    def __init__(self, repository: RepositoryDefinition, instance: DagsterInstance) -> None:
-        self.repository, self.instance = repository, instance
-        self.sensor = repository.get_sensor_def("schema_drift")
-        self.cursor: str | None = None
-        self.seconds = 0.0
-
-    def tick(self) -> SensorExecutionData:
-        context = build_sensor_context(self.instance, cursor=self.cursor, repository_def=self.repository)
-        start = time.monotonic()
-        data = self.sensor.evaluate_tick(context)
-        self.seconds = time.monotonic() - start
-        for event in data.asset_events:
-            self.instance.report_runless_asset_event(event)
-        self.cursor = data.cursor
-        return data
-
-    def checks(self, asset: list[str], name: str = "schema_drift") -> list[tuple[bool, str]]:
-        """Every evaluation of a check that Dagster has stored, the last one first: passed, and its description."""
-        found = self.instance.event_log_storage.get_asset_check_execution_history(AssetCheckKey(AssetKey(asset), name), limit=100)
-        evaluations = [record.event.dagster_event.asset_check_evaluation_data for record in found]  # type: ignore[union-attr]
-        return [(evaluation.passed, str(evaluation.description)) for evaluation in evaluations]
-
-
 @pytest.fixture
 def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     with DagsterInstance.local_temp(str(tmp_path)) as found:
@@ -140,7 +116,7 @@ def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
 
 @pytest.fixture
 def watch(lakehouse: Lakehouse, instance: DagsterInstance) -> Watch:
-    """The sensor of a lakehouse with two tables, one of them with an asset and a quarantine table."""
+    """The sensor of a lakehouse with two tables, one of them with a pipeline and a quarantine table."""
     made(lakehouse, ORDERS, USERS)
     return Watch(build_definitions(LakehouseSettings.load()).get_repository_def(), instance)
 
@@ -270,20 +246,50 @@ def test_a_tables_check_has_the_difference_and_is_stored_when_it_changes(lakehou
 
 def test_a_check_that_is_run_by_hand_compares_at_once(lakehouse: Lakehouse, watch: Watch, slack: Slack) -> None:
     drift(lakehouse)
-    keys = {
-        AssetCheckKey(AssetKey(asset), name)
-        for asset, name in (
-            (["shop", "orders"], "schema_drift"),
-            (WATCH, "everything_is_looked_at"),
-            (WATCH, "alerts_are_delivered"),
-        )
-    }
-    job = watch.repository.get_job("__ASSET_JOB").get_subset(asset_selection=set(), asset_check_selection=keys)
-    assert job.execute_in_process(instance=watch.instance).success
+    watch.run_checks(
+        ORDERS_CHECK, AssetCheckKey(AssetKey(WATCH), "everything_is_looked_at"), AssetCheckKey(AssetKey(WATCH), "alerts_are_delivered")
+    )
     assert watch.checks(["shop", "orders"]) == [(False, DRIFT)]
     assert watch.checks(WATCH, "everything_is_looked_at") == [(True, "3 tables: 1 drifted, 2 in step.")]
     assert watch.checks(WATCH, "alerts_are_delivered") == [(True, "Nothing waits.")]
     assert slack.texts == ["This is a test of the alerts about schema drift, sent by hand from Dagster."]
+
+
+def test_a_tick_stores_what_is_no_more_as_a_check_by_hand_found_it_and_nothing_else(lakehouse: Lakehouse, watch: Watch) -> None:
+    orders = ["shop", "orders"]
+    watch.tick()
+    drift(lakehouse)
+    watch.run_checks(ORDERS_CHECK)
+    watch.tick()
+    assert [passed for passed, _ in watch.checks(orders)] == [False, True]
+    mend(lakehouse)
+    watch.tick()
+    assert [passed for passed, _ in watch.checks(orders)] == [True, False, True]
+    drift(lakehouse)
+    watch.tick()
+    mend(lakehouse)
+    watch.run_checks(ORDERS_CHECK)
+    drift(lakehouse)
+    watch.tick()
+    assert [passed for passed, _ in watch.checks(orders)] == [False, True, False, True, False, True]
+
+
+def test_a_table_without_a_pipeline_has_an_asset_and_a_check(lakehouse: Lakehouse, watch: Watch) -> None:
+    users = ["shop", "users"]
+    drift(lakehouse, "shop.users")
+    watch.tick()
+    assert watch.checks(users) == [(False, DRIFT.replace("orders", "users"))]
+    [asset] = [asset for asset in build_definitions(LakehouseSettings.load()).assets or () if asset.key == AssetKey(users)]  # type: ignore[union-attr]
+    assert isinstance(asset, AssetSpec)
+    assert [column.name for column in asset.metadata["dagster/column_schema"].columns] == ["id"]
+    assert asset.group_name == "shop"
+
+
+def test_a_table_that_is_unreachable_is_not_looked_at(lakehouse: Lakehouse, watch: Watch) -> None:
+    Path(lakehouse.table("shop.users").metadata_location.removeprefix("file://")).unlink()
+    watch.tick()
+    [(passed, description)] = watch.checks(WATCH, "everything_is_looked_at")
+    assert (passed, description.startswith("Schema drift of shop.users is unknown: unreachable.")) == (False, True)
 
 
 def test_an_unreachable_catalog_is_an_alert_of_its_own_and_no_table_is_in_step(lakehouse: Lakehouse, watch: Watch, slack: Slack) -> None:
@@ -481,3 +487,46 @@ def test_the_webhooks_url_is_in_no_log_cursor_check_or_error(
     everything = f"{printed}{caplog.text}{data}{watch.cursor}{watch.checks(WATCH, 'alerts_are_delivered')}{LakehouseSettings.load()!r}"
     assert DRIFT in everything
     assert "top-secret" not in everything
+
+
+@pytest.mark.parametrize("wanted", ["999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_slack_is_asked_again_after_six_hours_however_long_it_wants_to_be_left_alone(
+    lakehouse: Lakehouse, watch: Watch, slack: Slack, wanted: str
+) -> None:
+    drift(lakehouse)
+    slack.answers = [(429, {"Retry-After": wanted})]
+    before = datetime.now(UTC)
+    watch.tick()
+    assert watch.cursor is not None
+    not_before = datetime.fromisoformat(json.loads(watch.cursor)["outboxes"]["slack"]["not_before"])
+    assert timedelta(hours=6) <= not_before - before < timedelta(hours=6, minutes=2)
+
+
+def test_alerts_arrive_and_tables_are_looked_at_although_many_calls_of_an_earlier_outage_hang_on(
+    lakehouse: Lakehouse, watch: Watch, slack: Slack
+) -> None:
+    outage, threads = threading.Event(), list[threading.Thread]()
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        outage.wait()
+
+    try:
+        run_calls({str(number): BoundedCall(hang, 0.05) for number in range(MOST_HANGING)}, workers=16)
+        drift(lakehouse)
+        watch.tick()
+        assert slack.texts == [DRIFT]
+        assert watch.checks(WATCH, "everything_is_looked_at") == [(True, "3 tables: 1 drifted, 2 in step.")]
+    finally:
+        outage.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_slack_is_asked_at_the_next_tick_where_it_names_a_time_that_is_none(lakehouse: Lakehouse, watch: Watch, slack: Slack) -> None:
+    drift(lakehouse)
+    slack.answers = [(429, {"Retry-After": "Mon, 01 Jan 2024 00:00:00 +99999999999999999"})]
+    watch.tick()
+    assert watch.checks(WATCH, "alerts_are_delivered") == [(False, "slack: It answered 429.")]
+    watch.tick()
+    assert [text.startswith(late(DRIFT)) for text in slack.texts] == [True]

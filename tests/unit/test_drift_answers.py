@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,6 +49,7 @@ def test_the_message_names_extra_and_missing_columns_first() -> None:
         (Change("partition", "", "none", "day(at)", "care"), "Partitions: {none instead of day(at)}."),
         (Change("sort-order", "", "none", "id asc"), "Sort order: {none instead of id asc}."),
         (Change("property", "write.x", "not set", "1"), "Properties: {write.x: not set instead of 1}."),
+        (Change("retype-column", "comment", "int", "string", "breaking"), "Types: {comment: int instead of string}."),
     ],
 )
 def test_every_other_kind_follows_the_columns(change: Change, told: str) -> None:
@@ -62,9 +64,10 @@ def test_every_other_kind_follows_the_columns(change: Change, told: str) -> None
         Change("describe-column", "email", "like jane@example.com", "The address."),
         Change("property", "Description", "of Jane Doe", "Orders."),
         Change("property", "comment", "of Jane Doe", "Orders."),
+        Change("property", "owner", "alice@corp.example", "data-team"),
     ],
 )
-def test_what_a_live_comment_says_is_not_told(change: Change) -> None:
+def test_what_a_live_comment_or_owner_says_is_not_told(change: Change) -> None:
     drift = schema_drift(TABLE, [change])
     assert change.subject in drift.message
     assert change.before not in drift.message + str(drift.details)
@@ -74,6 +77,26 @@ def test_a_fingerprint_is_that_of_the_difference_alone() -> None:
     first, same, other = schema_drift(TABLE, [EXTRA]), schema_drift(TABLE, [EXTRA]), schema_drift(TABLE, [EXTRA, MISSING])
     assert first.fingerprint == same.fingerprint != other.fingerprint
     assert schema_drift(TABLE, []).fingerprint == TableDrift(TABLE, "unreachable", reason="x").fingerprint == ""
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Change("drop-column", "x", "string", ""), Change("drop-column", "x", "long", "")),
+        (Change("add-column", "x", "", "string"), Change("add-column", "x", "", "long")),
+        (Change("describe-column", "x", "one", "The x."), Change("describe-column", "x", "other", "The x.")),
+        (Change("property", "comment", "one", "Orders."), Change("property", "comment", "other", "Orders.")),
+        (Change("move-columns", "", "b, c, a", "a, b, c"), Change("move-columns", "", "c, b, a", "a, b, c")),
+    ],
+)
+def test_two_differences_of_the_same_words_have_two_fingerprints(one: Change, other: Change) -> None:
+    assert schema_drift(TABLE, [one]).message == schema_drift(TABLE, [other]).message
+    assert schema_drift(TABLE, [one]).fingerprint != schema_drift(TABLE, [other]).fingerprint
+
+
+def test_a_difference_stays_the_same_when_the_table_gets_its_first_rows() -> None:
+    empty, filled = (schema_drift(TABLE, [Change("drop-column", "x", "string", "", level)]) for level in ("safe", "breaking"))
+    assert empty.fingerprint == filled.fingerprint
 
 
 def template(name: str) -> TableTemplate:
@@ -112,6 +135,21 @@ def test_where_not_all_grants_can_be_seen_none_is_said_to_be_missing() -> None:
     assert found["*"].message == "Permission drift of the lakehouse is unknown: unreachable. Lake Formation does not answer."
     assert [detail["kind"] for detail in found["shop.orders"].details] == ["foreign"]
     assert found["shop.users"].state == "not checked"
+
+
+BLIND = Finding("unreachable", "Lake Formation does not answer.\nRequest 1", "Try again.")
+S3 = Finding("s3", "The reader may read files.", "Take it away.", principal=READER)
+
+
+def test_what_cannot_be_looked_at_is_told_beside_what_is_wrong() -> None:
+    everything = grants_drift([], [S3, BLIND])[0]
+    assert everything.message == (
+        "Permission drift detected in the lakehouse. Access to files: {The reader may read files}. "
+        "Not everything could be looked at: Lake Formation does not answer."
+    )
+    assert (everything.partial, everything.unseen) == (True, True)
+    assert everything.fingerprint != grants_drift([], [S3])[0].fingerprint
+    assert everything.fingerprint == grants_drift([], [S3, replace(BLIND, message="Timed out.")])[0].fingerprint
 
 
 def test_templates_that_cannot_be_used_are_an_answer() -> None:
@@ -193,6 +231,33 @@ def test_a_table_that_is_not_among_the_answers_is_not_gone_while_they_are_incomp
     incomplete = [TableDrift(EVERYTHING, "unreachable" if drift.aspect == lost else "in step", drift.aspect) for drift in FINE]
     assert [found.level for found in memory.learn(incomplete, NOW, HOUR)] == ["error"]
     assert [found.text for found in memory.learn(FINE, NOW, HOUR)][-1] == f"{RESOLVED} It is gone."
+
+
+@pytest.mark.parametrize("hidden", [[Finding("unreachable", "No list.", "Try again.", "shop")], [S3, BLIND]])
+def test_a_leftover_grant_is_not_gone_while_grants_are_not_seen(hidden: list[Finding]) -> None:
+    memory = Memory()
+    leftover = Finding("leftover", "Everyone may.", "Revoke it.", "shop", "old_table", "IAM_ALLOWED_PRINCIPALS", ("ALL",))
+
+    def told(*findings: Finding) -> list[str]:
+        return [news.text for news in memory.learn([*FINE, *grants_drift([template("orders")], findings)], NOW, HOUR)]
+
+    assert len(told(leftover)) == 1
+    assert [text for text in told(*hidden) if "resolved" in text] == []
+    assert told(leftover)[-1] != "Permission drift resolved in shop.old_table. It is gone."
+    assert told() == ["Permission drift resolved in shop.old_table. It is gone."]
+
+
+def test_grants_of_which_only_some_are_seen_are_not_known_again() -> None:
+    memory = Memory()
+
+    def told(*findings: Finding) -> list[str]:
+        return [news.text for news in memory.learn([*FINE, *grants_drift([], findings)], NOW, HOUR)]
+
+    assert len(told(BLIND)) == 1
+    [text] = told(S3, BLIND)
+    assert text.startswith("Permission drift detected in the lakehouse.")
+    assert told(S3, BLIND) == []
+    assert told() == ["Permission drift resolved in the lakehouse."]
 
 
 def test_grants_and_schema_of_a_table_are_told_apart() -> None:
