@@ -45,7 +45,7 @@ dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wai
 	LAKEHOUSE_SCHEDULES=$${LAKEHOUSE_SCHEDULES:-stopped} $(BIN)/dagster dev -m dagster_project.definitions
 
 test: setup ## Run all tests
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-aws: setup ## Rehearse AWS on moto, with no account: terraform apply, pipelines, an evolution, governance, destroy (5 minutes)
 	$(BIN)/python -m pytest -s tests/e2e/test_aws.py
