@@ -19,7 +19,7 @@ from pyiceberg.table.snapshots import Snapshot
 from lakehouse.errors import LakehouseError
 from lakehouse.plan import BREAKING, CHANGES, FAILED, NOTHING
 from lakehouse.revisions import Templates, of_revision, of_working_tree, without
-from lakehouse.schema_plan import LEVELS, Change, Kind, Level, consumed_names, former_names_property, match_columns
+from lakehouse.schema_plan import Change, Kind, Level, consumed_names, former_names_property, match_columns, worst_level
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.template import TableTemplate
@@ -42,7 +42,7 @@ class TableChanges:
     @property
     def level(self) -> Level:
         """The worst level of its changes."""
-        return max((change.level for change in self.changes), key=LEVELS.index, default="safe")
+        return worst_level(self.changes) or "safe"
 
     def as_dict(self) -> dict[str, Any]:
         """The form of ``lakehouse changelog --json``."""

@@ -69,9 +69,7 @@ class GlueTables:
 
     def check_create(self, template: TableTemplate) -> None:
         """Whether `create` would make a table of the shell. Raises what `create` does."""
-        entry = self._catalog._get_glue_table(template.namespace, template.name)
-        self._check_shell(entry, template, table_location(self._settings, template.namespace, template.name))
-        self._check_grants(template, {column.name for column in template.columns})
+        self._check_adoption(self._catalog._get_glue_table(template.namespace, template.name), template)
 
     def create(self, template: TableTemplate) -> None:
         """Writes the first metadata of a shell's table, and names it in the entry.
@@ -86,9 +84,8 @@ class GlueTables:
         entry = self._catalog._get_glue_table(database, name)
         if METADATA_LOCATION in entry.get("Parameters", {}):
             raise TableAlreadyExistsError(template.table_name)
+        self._check_adoption(entry, template)
         location = table_location(self._settings, database, name)
-        self._check_shell(entry, template, location)
-        self._check_grants(template, {column.name for column in template.columns})
         schema = template.iceberg_schema
         properties = {**template.table_properties, **self.properties(template), **former_names_property(template, schema)}
         staged = self._catalog._create_staged_table(
@@ -138,6 +135,11 @@ class GlueTables:
                 f"{'these names' if len(opened) > 1 else 'this name'}. Narrow it first: {_TERRAFORM}; what Terraform did not grant: "
                 "lakehouse governance --fix"
             )
+
+    def _check_adoption(self, entry: Any, template: TableTemplate) -> None:
+        """Whether an entry is the shell of this table, and every column may get its name."""
+        self._check_shell(entry, template, table_location(self._settings, template.namespace, template.name))
+        self._check_grants(template, {column.name for column in template.columns})
 
     def _check_shell(self, entry: Any, template: TableTemplate, location: str) -> None:
         storage = entry.get("StorageDescriptor", {})

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pyiceberg.catalog import Catalog
 
 from lakehouse.errors import LakehouseError
-from lakehouse.schema_plan import LEVELS, Change, Level
+from lakehouse.schema_plan import Change, Level, worst_level
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.tables import Tables, open_tables
@@ -37,7 +37,7 @@ class Planned:
     @property
     def level(self) -> Level | None:
         """The worst level of its changes; None without any."""
-        return max((change.level for change in self.changes), key=LEVELS.index, default="safe" if self.action == "create" else None)
+        return worst_level(self.changes) or ("safe" if self.action == "create" else None)
 
     def as_dict(self) -> dict[str, Any]:
         """The form of ``lakehouse plan --json``, documented in docs/changing-tables.md."""

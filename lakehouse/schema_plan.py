@@ -82,6 +82,11 @@ def consumed_names(table: Table) -> dict[int, set[str]]:
     return consumed
 
 
+def worst_level(changes: Iterable[Change]) -> Level | None:
+    """The worst of the changes' levels; None without any."""
+    return max((change.level for change in changes), key=LEVELS.index, default=None)
+
+
 def _recorded_names(table: Table) -> dict[str, list[str]]:
     try:
         recorded: dict[str, list[str]] = json.loads(table.properties.get(FORMER_NAMES, "{}"))
