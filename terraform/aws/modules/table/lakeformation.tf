@@ -21,8 +21,8 @@ resource "aws_lakeformation_permissions" "reader" {
   permissions = ["SELECT"]
 
   table_with_columns {
-    database_name = aws_glue_catalog_table.this[each.key].database_name
-    name          = aws_glue_catalog_table.this[each.key].name
+    database_name = local.entries[each.key].database_name
+    name          = local.entries[each.key].name
     column_names  = each.value
   }
 }
@@ -35,8 +35,8 @@ resource "aws_lakeformation_permissions" "writer" {
   permissions = ["SELECT", "INSERT", "DELETE", "DESCRIBE", "ALTER"]
 
   table {
-    database_name = aws_glue_catalog_table.this[each.key].database_name
-    name          = aws_glue_catalog_table.this[each.key].name
+    database_name = local.entries[each.key].database_name
+    name          = local.entries[each.key].name
   }
 }
 
@@ -47,7 +47,7 @@ resource "aws_lakeformation_permissions" "admin" {
   permissions = ["ALL"]
 
   table {
-    database_name = aws_glue_catalog_table.this[each.key].database_name
-    name          = aws_glue_catalog_table.this[each.key].name
+    database_name = local.entries[each.key].database_name
+    name          = local.entries[each.key].name
   }
 }
