@@ -12,7 +12,7 @@ export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev test test-aws torture lint lint-terraform format generate lock bench
+.PHONY: help setup demo demo-flights dev quality test test-aws torture lint lint-terraform format generate lock bench
 .PHONY: aws-validate aws-plan aws-apply aws-destroy clean clean-data
 
 help: ## Show this list
@@ -43,6 +43,9 @@ dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wai
 	@mkdir -p "$$DAGSTER_HOME"
 	@test -e "$$DAGSTER_HOME/dagster.yaml" || cp dagster_project/dagster.yaml "$$DAGSTER_HOME"
 	LAKEHOUSE_SCHEDULES=$${LAKEHOUSE_SCHEDULES:-stopped} $(BIN)/dagster dev -m dagster_project.definitions
+
+quality: setup ## Run the quality checks of all tables (TABLES="event_stream …"); exit code 1 where one fails
+	@$(BIN)/python -m quality $(TABLES)
 
 test: setup ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dagster import Definitions
 
 from dagster_project.assets import build_assets
+from dagster_project.checks import TableChecks
 from dagster_project.resources.iceberg import LakehouseIOManager
 from dagster_project.schedules import build_schedules
-from dagster_project.sensors.schema_drift import WATCH, build_drift_checks, build_drift_sensor
+from dagster_project.sensors.schema_drift import WATCH, build_drift_sensor, build_watch_checks
 from lakehouse.lint import load_templates
 from lakehouse.settings import LakehouseSettings
 
@@ -17,13 +18,15 @@ def build_definitions(settings: LakehouseSettings) -> Definitions:
 
     Raises:
         TemplateError: with every finding, if a template has an error.
+        ChecksError: if a table's checks cannot be used.
     """
     templates = load_templates(settings.templates, settings.variables)
+    checks = TableChecks(settings, templates)
     return Definitions(
         assets=[*build_assets(templates), WATCH],
-        asset_checks=build_drift_checks(templates),
+        asset_checks=[*checks.definitions(), *build_watch_checks()],
         sensors=[build_drift_sensor(templates, settings.drift_sensor)],
-        schedules=build_schedules(templates, settings.schedules),
+        schedules=build_schedules(templates, checks, settings.schedules),
         resources={"io_manager": LakehouseIOManager(name=settings.catalog_name)},
     )
 

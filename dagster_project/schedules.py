@@ -2,7 +2,7 @@
 
 Those of event streams and dimensions run their assets as they are. Those of feature tables look first which days are to
 be computed: a day that is over, and each of the lookback whose inputs have changed since it was computed. Tables that read
-one another are computed by one run, in their order.
+one another are computed by one run, in their order. A table waits while a blocking check of an input fails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from dagster._core.definitions.assets.job.asset_job import IMPLICIT_ASSET_JOB_NA
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG, PARTITION_NAME_TAG
 
 from dagster_project.assets.common import asset_key
-from lakehouse.catalog import open_catalog
+from dagster_project.checks import TableChecks
+from lakehouse.audit import open_audit
+from lakehouse.catalog import load_table, open_catalog
 from lakehouse.days import format_days, parse_days
 from lakehouse.feature_runs import FeatureRun, in_order, plan_runs
 from lakehouse.settings import LakehouseSettings
@@ -40,10 +42,12 @@ _WORDS = {"*": "every", "/": "by", ",": "and", "-": "to", "#": "nth"}
 _UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 
 
-def build_schedules(templates: Iterable[TableTemplate], status: Literal["running", "stopped"]) -> list[ScheduleDefinition]:
+def build_schedules(
+    templates: Iterable[TableTemplate], checks: TableChecks, status: Literal["running", "stopped"]
+) -> list[ScheduleDefinition]:
     """Schedules in UTC, running or stopped at the start, each for all tables of its kind with its cron expression."""
     by_table = {template.table_name: template for template in templates}
-    plain: dict[str, list[AssetKey]] = defaultdict(list)
+    plain: dict[str, list[TableTemplate]] = defaultdict(list)
     features: dict[str, list[TableTemplate]] = defaultdict(list)
     for template in by_table.values():
         pipeline = template.event_stream or template.pipeline
@@ -53,22 +57,29 @@ def build_schedules(templates: Iterable[TableTemplate], status: Literal["running
         if template.feature_table is not None:
             features[cron].append(template)
         else:
-            plain[cron].append(asset_key(template))
+            plain[cron].append(template)
     default_status = DefaultScheduleStatus[status.upper()]
     return [
         *(
             ScheduleDefinition(
                 name=schedule_name(cron),
                 cron_schedule=cron,
-                # Drift is the sensor's to look for: with each run it would be looked for again.
-                target=AssetSelection.assets(*keys).without_checks(),
+                target=_with_checks(tables, checks),
                 execution_timezone="UTC",
                 default_status=default_status,
             )
-            for cron, keys in sorted(plain.items())
+            for cron, tables in sorted(plain.items())
         ),
-        *(_feature_schedule(cron, tables, by_table, default_status) for cron, tables in sorted(features.items())),
+        *(_feature_schedule(cron, tables, by_table, checks, default_status) for cron, tables in sorted(features.items())),
+        *filter(None, [checks.freshness_schedule(default_status)]),
     ]
+
+
+def _with_checks(tables: Sequence[TableTemplate], checks: TableChecks) -> AssetSelection:
+    """The tables and their Soda checks. Drift is the sensor's to look for: with each run it would be looked for again."""
+    assets = AssetSelection.assets(*map(asset_key, tables)).without_checks()
+    keys = [key for template in tables for key in checks.keys(template)]
+    return assets | AssetSelection.checks(*keys) if keys else assets
 
 
 def schedule_name(cron: str) -> str:
@@ -78,13 +89,20 @@ def schedule_name(cron: str) -> str:
 
 
 def _feature_schedule(
-    cron: str, tables: Sequence[TableTemplate], by_table: Mapping[str, TableTemplate], status: DefaultScheduleStatus
+    cron: str,
+    tables: Sequence[TableTemplate],
+    by_table: Mapping[str, TableTemplate],
+    checks: TableChecks,
+    status: DefaultScheduleStatus,
 ) -> ScheduleDefinition:
     def evaluate(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
         due = DueDays(open_catalog(LakehouseSettings.load()), by_table, context.scheduled_execution_time.astimezone(UTC).date())
         looked_at: list[TableTemplate] = []
         failures: dict[str, Exception] = {}
-        for template in in_order(due, tables):
+        blocked = _blocked(context.instance, checks, tables, by_table) | _in_audit(tables)
+        for name, reason in blocked.items():
+            context.log.warning(f"{name} {reason}")
+        for template in in_order(due, [template for template in tables if template.table_name not in blocked]):
             try:
                 due.of(template)
                 looked_at.append(template)
@@ -92,7 +110,7 @@ def _feature_schedule(
                 # Dagster takes no requests from a tick that fails, so that this line is all that it shows.
                 context.log.error(f"{template.table_name} is not looked at: {type(error).__name__}: {error}")
                 failures[template.table_name] = error
-        if len(failures) == len(tables):
+        if failures and len(failures) == len(tables) - len(blocked):
             raise next(iter(failures.values()))
         in_flight = days_in_flight(context.instance, looked_at)
         runs = plan_runs(due, looked_at, in_flight)
@@ -101,8 +119,9 @@ def _feature_schedule(
             context.log.info(line)
         if not runs:
             lines = [*not_now, *([f"Not looked at: {', '.join(failures)}."] if failures else [])]
+            lines += [f"{name} {reason}" for name, reason in blocked.items()]
             yield SkipReason(" ".join([f"No day of {len(tables)} feature tables is to be computed.", *lines]))
-        yield from map(_request, runs)
+        yield from (_request(run, checks) for run in runs)
 
     return ScheduleDefinition(
         name=f"features_{schedule_name(cron)}",
@@ -114,6 +133,32 @@ def _feature_schedule(
         default_status=status,
         description=f"Computes the days that are due of {', '.join(template.table_name for template in tables)}.",
     )
+
+
+def _blocked(
+    instance: DagsterInstance, checks: TableChecks, tables: Sequence[TableTemplate], by_table: Mapping[str, TableTemplate]
+) -> dict[str, str]:
+    """Why tables wait, by table name: of what they read, be it through other tables here, a blocking check fails."""
+    failing = {name: found for name, template in by_table.items() if (found := checks.blocked_by(instance, template))}
+    blocked: dict[str, str] = {}
+    for template in tables:
+        read, waiting = set[str](), [template]
+        while waiting:
+            inputs = [found for found in waiting.pop().input_templates(by_table) if found.table_name not in read]
+            read |= {found.table_name for found in inputs}
+            waiting += inputs
+        if found := [check for name in sorted(read & failing.keys()) for check in failing[name]]:
+            blocked[template.table_name] = f"is not computed while what it reads fails a blocking check: {', '.join(found)}."
+    return blocked
+
+
+def _in_audit(tables: Iterable[TableTemplate]) -> dict[str, str]:
+    """Why audited tables wait, by table name: their last run's rows do, for somebody to publish or drop them."""
+    waiting: dict[str, str] = {}
+    for template in (template for template in tables if template.publish == "audited"):
+        if open_audit(load_table(open_catalog(LakehouseSettings.load()), template.table_name)) is not None:
+            waiting[template.table_name] = f"is not computed while it has an open audit. See: lakehouse audit show {template.table_name}"
+    return waiting
 
 
 def days_in_flight(instance: DagsterInstance, tables: Iterable[TableTemplate]) -> dict[str, set[date]]:
@@ -138,11 +183,11 @@ def _not_now(due: DueDays, tables: Iterable[TableTemplate], runs: Sequence[Featu
     return lines
 
 
-def _request(run: FeatureRun) -> RunRequest:
+def _request(run: FeatureRun, checks: TableChecks) -> RunRequest:
     """Dagster takes a key once per tick, so that a tick that is repeated asks for nothing more."""
     return RunRequest(
         run_key=f"{','.join(template.table_name for template in run.tables)}/{run.first}..{run.last}",
         asset_selection=[asset_key(template) for template in run.tables],
-        asset_check_keys=[],
+        asset_check_keys=[key for template in run.tables for key in checks.keys(template)],
         tags={ASSET_PARTITION_RANGE_START_TAG: run.first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: run.last.isoformat()},
     )

@@ -84,18 +84,29 @@ def _aws_glue(settings: LakehouseSettings) -> dict[str, str]:
 
 def _aws_nessie(settings: LakehouseSettings) -> dict[str, str]:
     branch = "" if settings.branch == "main" else f"/{settings.branch}"
-    optional = {
+    return {
+        "py-catalog-impl": "lakehouse.nessie.NessieCatalog",
+        "uri": f"{nessie_server(settings)}/iceberg{branch}",
+        "s3.region": settings.aws_region or "",
+        **_s3_endpoint(),
+        **nessie_login(settings),
+    }
+
+
+def nessie_server(settings: LakehouseSettings) -> str:
+    """Nessie's URL without a path."""
+    return (settings.nessie_uri or "").rstrip("/")
+
+
+def nessie_login(settings: LakehouseSettings) -> dict[str, str]:
+    """How to log in to Nessie, as properties of PyIceberg; secrets, never to be printed."""
+    found = {
         "token": settings.nessie_token.get_secret_value() if settings.nessie_token else None,
         "credential": settings.nessie_credential.get_secret_value() if settings.nessie_credential else None,
         "oauth2-server-uri": settings.nessie_oauth_uri,
         "scope": settings.nessie_scope,
     }
-    return {
-        "type": "rest",
-        "uri": f"{(settings.nessie_uri or '').rstrip('/')}/iceberg{branch}",
-        "s3.region": settings.aws_region or "",
-        **{key: value for key, value in optional.items() if value},
-    }
+    return {key: value for key, value in found.items() if value}
 
 
 def _gcp(settings: LakehouseSettings) -> dict[str, str]:

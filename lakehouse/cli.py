@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
+from lakehouse import cli_audit
 from lakehouse.cli_output import ERR, OUT, print_grid, print_json
 from lakehouse.errors import CatalogError, LakehouseError, Problem, SettingsError, TableMismatchError
 from lakehouse.settings import LakehouseSettings, unknown_variables
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="An Apache Iceberg lakehouse from YAML templates."
 )
+app.add_typer(cli_audit.app, name="audit")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -288,6 +290,23 @@ def governance(
         OUT.print(Text(report.summary, style="red" if report.failed else ""))
     if report.failed:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: lakehouse checks lakehouse.event_stream")
+def checks(
+    table: Annotated[str, typer.Argument(help="namespace.table, or the name alone where it is unique.")], as_json: Json = False
+) -> None:
+    """Show a table's quality checks: those of its SodaCL file, and those that its template gives."""
+    from lakehouse import cli_checks
+    from lakehouse.lint import load_templates
+
+    settings = LakehouseSettings.load()
+    (template,) = _chosen(load_templates(settings.templates, settings.variables), [table])
+    found = cli_checks.checks_of(settings, template)
+    if as_json:
+        print_json(found)
+    else:
+        cli_checks.print_checks(template, found)
 
 
 @app.command("check-destroy", epilog="Example: lakehouse check-destroy --terraform terraform/aws")

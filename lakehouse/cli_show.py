@@ -43,6 +43,8 @@ def print_details(details: dict[str, Any]) -> None:
     print_grid(
         "Snapshots", ["snapshot", "committed at", "operation", "added rows", "total rows"], snapshots, right=("added rows", "total rows")
     )
+    if details["audit"] is not None:
+        OUT.print(f"There are rows that are not published: lakehouse audit show {details['name']}")
     rows = details["first_rows"]
     if rows:
         print_grid("First rows", list(rows[0]), [[_shortened(value) for value in row.values()] for row in rows])

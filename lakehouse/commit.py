@@ -2,41 +2,47 @@
 
 Before any further attempt, and after an outcome that could not be learned, the fresh table is read: a snapshot
 with the batch's id means done. Files of an unknown outcome are never deleted.
+
+An audited commit is the same, but that it moves the branch audit, which it makes, and not main; and that the progress
+which a direct one sets as table properties waits in its snapshot's summary, as properties belong to no branch.
 """
 
 from __future__ import annotations
 
-import random
-import time
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
-from pyiceberg.exceptions import CommitFailedException, NoSuchTableError, ValidationException
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table, TableProperties, Transaction
+from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId
+from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId, AssertRefSnapshotId, SetSnapshotRefUpdate
 from pyiceberg.utils.properties import property_as_bool
 
-from lakehouse.errors import CatalogError, CommitConflictError, CommitUnknownError
+from lakehouse.attempts import commit_until_known
+from lakehouse.errors import CommitConflictError
+from lakehouse.history import (
+    AUDIT,
+    AUDIT_BRANCH,
+    BATCH_ID,
+    DAYS,
+    ROWS,
+    RUN_ID,
+    SOURCE,
+    ancestors,
+    check_no_audit,
+    commits_since,
+    find_batch,
+    named,
+    winner,
+)
 from lakehouse.manifests import OverwriteFiles
 from lakehouse.write import delete_files
 
-RUN_ID = "lakehouse.run-id"
-BATCH_ID = "lakehouse.batch-id"
-SOURCE = "lakehouse.source"
-ROWS = "lakehouse.rows"
-SKIPPED = "lakehouse.skipped-rows"
-DAYS = "lakehouse.days"
-INPUTS = "lakehouse.inputs"
-
-# Seconds between attempts: random up to a bound that doubles, so that writers do not meet again and again.
-_FIRST_WAIT = 0.05
-_MAX_WAIT = 5.0
-_UNKNOWN_ATTEMPTS = 5
 # What to do after an unknown outcome: only the same batch id finds out.
 _SAME_RUN = "Execute the same run again, in Dagster from its failure: it finds out. A new run would write the rows once more."
 
@@ -59,6 +65,7 @@ class Batch:
         source: where the rows came from, in a few words.
         days: the UTC days that the rows touch, as ranges: ``2024-01-01..2024-01-03,2024-02-01``.
         facts: further snapshot properties.
+        audited: whether the commit goes to the branch audit, to be published or dropped; see ``lakehouse.audit``.
     """
 
     batch_id: str
@@ -66,19 +73,25 @@ class Batch:
     source: str = ""
     days: str = ""
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    audited: bool = False
 
-    def summary(self, rows: int) -> dict[str, str]:
-        """The snapshot properties of a commit of ``rows`` rows."""
+    def summary(self, rows: int, table: Table, progress: Mapping[str, str]) -> dict[str, str]:
+        """The snapshot properties of a commit of ``rows`` rows; of an audited one with the table properties that it will set."""
+        audit = json.dumps({"properties": dict(progress), "spec_id": table.metadata.default_spec_id}) if self.audited else ""
         properties = {**self.facts, BATCH_ID: self.batch_id, RUN_ID: self.run_id, SOURCE: self.source, DAYS: self.days, ROWS: str(rows)}
-        return {key: value for key, value in properties.items() if value}
+        return {key: value for key, value in {**properties, AUDIT: audit}.items() if value}
 
 
-def find_batch(table: Table, batch_id: str) -> Snapshot | None:
-    """The snapshot that committed a batch, if it is still in the table's history."""
-    for snapshot in reversed(table.metadata.snapshots):
-        if snapshot.summary is not None and snapshot.summary.additional_properties.get(BATCH_ID) == batch_id:
-            return snapshot
-    return None
+def find_committed(table: Table, batch: Batch) -> Snapshot | None:
+    """The snapshot of a batch that was committed before; of an audited batch also one that is not published yet.
+
+    Raises:
+        AuditOpenError: the batch is audited, and another's audit is open.
+    """
+    snapshot = find_batch(table, batch.batch_id, batch.audited)
+    if snapshot is None and batch.audited:
+        check_no_audit(table)
+    return snapshot
 
 
 def commit_append(
@@ -104,17 +117,18 @@ def commit_append(
         PlanOutdatedError: an expected property, the schema or the partition spec has changed; the files are deleted.
         CommitConflictError: conflicts until the timeout; the files are deleted.
         CommitUnknownError: the outcome could not be learned; the files are kept.
+        AuditOpenError: the batch is audited, and another's audit is open; the files are deleted.
     """
     rows = sum(file.record_count for file in files)
 
     def attempt(fresh: Table, transaction: Transaction) -> None:
         _expect(fresh, table, expected or {})
-        update = transaction.update_snapshot(snapshot_properties=batch.summary(rows))
+        update = transaction.update_snapshot(snapshot_properties=batch.summary(rows, fresh, properties or {}))
         merge = property_as_bool(fresh.properties, TableProperties.MANIFEST_MERGE_ENABLED, TableProperties.MANIFEST_MERGE_ENABLED_DEFAULT)
         with update.merge_append() if merge else update.fast_append() as append:
             for file in files:
                 append.append_data_file(file)
-        if properties:
+        if properties and not batch.audited:
             transaction.set_properties(dict(properties))
 
     return _commit(table, [*_locations(files), *segments], batch, timeout, attempt, if_unknown)
@@ -149,10 +163,11 @@ def commit_replace(
 
     def attempt(fresh: Table, transaction: Transaction) -> None:
         if state(fresh, None) != planned:
-            since = [snapshot for snapshot in _since(fresh, table) if state(fresh, snapshot.snapshot_id) != planned]
-            winner = _named(since[0]) if since else "another commit"
-            raise CommitConflictError(f"{winner} changed rows of {'.'.join(table.name())} that this run replaces. Run it again.")
-        with OverwriteFiles(transaction, batch.summary(sum(file.record_count for file in files))) as overwrite:
+            since = commits_since(fresh, {snapshot.snapshot_id for snapshot in ancestors(table)})
+            changed = (snapshot for snapshot in since if state(fresh, snapshot.snapshot_id) != planned)
+            first = next(map(named, changed), "another commit")
+            raise CommitConflictError(f"{first} changed rows of {'.'.join(table.name())} that this run replaces. Run it again.")
+        with OverwriteFiles(transaction, batch.summary(sum(file.record_count for file in files), fresh, {})) as overwrite:
             for task in tasks:
                 overwrite.delete_data_file(task.file)
             for file in written:
@@ -188,13 +203,14 @@ def commit_rewrite(
         _expect(fresh, table, expected)
         # Rows may have been moved by compaction, too: what is removed must still be where it was.
         if _state(fresh.scan().plan_files()) != state:
-            raise PlanOutdatedError(f"rows of {'.'.join(table.name())} were changed by {_winner(fresh, table)}")
-        with OverwriteFiles(transaction, batch.summary(rows)) as overwrite:
+            raise PlanOutdatedError(f"rows of {'.'.join(table.name())} were changed by {winner(fresh, table)}")
+        with OverwriteFiles(transaction, batch.summary(rows, fresh, properties)) as overwrite:
             for file in removed:
                 overwrite.delete_data_file(file)
             for file in added:
                 overwrite.append_data_file(file)
-        transaction.set_properties(dict(properties))
+        if not batch.audited:
+            transaction.set_properties(dict(properties))
 
     return _commit(table, [*_locations(added), *segments], batch, timeout, attempt, if_unknown)
 
@@ -202,7 +218,7 @@ def commit_rewrite(
 def _expect(fresh: Table, table: Table, expected: Mapping[str, str | None]) -> None:
     for key, value in expected.items():
         if fresh.properties.get(key) != value:
-            raise PlanOutdatedError(f"{key} of {'.'.join(fresh.name())} was moved by {_winner(fresh, table)}")
+            raise PlanOutdatedError(f"{key} of {'.'.join(fresh.name())} was moved by {winner(fresh, table)}")
 
 
 def _commit(
@@ -213,66 +229,46 @@ def _commit(
     attempt: Callable[[Table, Transaction], None],
     if_unknown: str,
 ) -> Snapshot:
-    deadline, unknown, tries = time.monotonic() + timeout, 0, 0
     name, layout = ".".join(table.name()), _layout(table)
-    discard = partial(delete_files, table, locations)
-    fresh = table
-    while True:
-        if (snapshot := find_batch(fresh, batch.batch_id)) is not None:
-            return snapshot
-        conflict: Exception | None = None
-        try:
-            if _layout(fresh) != layout:
-                raise PlanOutdatedError(f"schema or partition spec of {name} changed while this run wrote")
-            with fresh.transaction() as transaction:
-                # PyIceberg does not guard the layout that the files were written for: a commit that raced with an
-                # evolution would be taken.
-                requirements = (AssertCurrentSchemaId(current_schema_id=layout[1]), AssertDefaultSpecId(default_spec_id=layout[2]))
-                transaction._apply((), requirements)
-                attempt(fresh, transaction)
-            continue  # to the top, where the batch is found
-        except CommitConflictError:
-            if not unknown:
-                discard()
-            raise
-        except (CommitFailedException, ValidationException) as error:
-            conflict = error
-        except Exception as error:
-            # A time-out or a lost connection: the commit may have happened. A database that is locked: it may not.
-            unknown += 1
-            if unknown >= _UNKNOWN_ATTEMPTS:
-                raise CommitUnknownError(
-                    f"Whether the commit to {name} happened is not known: {type(error).__name__}: {error}. {if_unknown}"
-                ) from error
-        tries += 1
-        late = conflict is not None and time.monotonic() > deadline
-        if not late:
-            time.sleep(random.uniform(0, min(_MAX_WAIT, _FIRST_WAIT * 2 ** min(tries, 10))))
-        try:
-            fresh = _reload(table, batch, if_unknown)
-        except NoSuchTableError:
-            if not unknown:
-                discard()
-            raise CatalogError(f"{name} was dropped while this run wrote. Create it from its template: lakehouse apply") from None
-        # Read first: the conflict may be with this very commit, where an HTTP client sent it twice.
-        if late and find_batch(fresh, batch.batch_id) is None:
-            if not unknown:
-                discard()
-            raise CommitConflictError(
-                f"{name} was changed by others for {timeout:.0f} s, last by {_winner(fresh, table)}. Run it again."
-            ) from conflict
+
+    def commit(fresh: Table) -> None:
+        if _layout(fresh) != layout:
+            raise PlanOutdatedError(f"schema or partition spec of {name} changed while this run wrote")
+        with fresh.transaction() as transaction:
+            # PyIceberg does not guard the layout that the files were written for: a commit that raced with an
+            # evolution would be taken.
+            transaction._apply((), (AssertCurrentSchemaId(current_schema_id=layout[1]), AssertDefaultSpecId(default_spec_id=layout[2])))
+            attempt(fresh, transaction)
+            if batch.audited:
+                _to_audit_branch(transaction)
+
+    return commit_until_known(
+        table,
+        commit,
+        lambda fresh: find_committed(fresh, batch),
+        timeout,
+        what=f"the commit {batch.batch_id} to {name}",
+        if_unknown=if_unknown,
+        discard=partial(delete_files, table, locations),
+    )
 
 
-def _reload(table: Table, batch: Batch, if_unknown: str) -> Table:
-    try:
-        return table.catalog.load_table(table.name())
-    except NoSuchTableError:
-        raise
-    except Exception as error:
-        raise CommitUnknownError(
-            f"Whether the commit {batch.batch_id} to {'.'.join(table.name())} happened is not known: the catalog does not answer "
-            f"({type(error).__name__}). {if_unknown}"
-        ) from error
+def _to_audit_branch(transaction: Transaction) -> None:
+    """Makes the branch audit at the snapshot that would have moved main. Main stays, and must be where the snapshot's parent is."""
+    transaction._updates = tuple(
+        update.model_copy(update={"ref_name": AUDIT_BRANCH}) if isinstance(update, SetSnapshotRefUpdate) else update
+        for update in transaction._updates
+    )
+    # Not by _apply: it keeps one requirement of a type, and that is main's.
+    transaction._requirements += (_AssertNoBranch(ref=AUDIT_BRANCH, snapshot_id=None),)
+
+
+class _AssertNoBranch(AssertRefSnapshotId):
+    """The same for the catalog. PyIceberg's own refuses any branch but main of a table without a snapshot; Iceberg does not."""
+
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]  # also a name of pydantic's
+        if base_metadata is None or base_metadata.snapshots:
+            super().validate(base_metadata)
 
 
 def _layout(table: Table) -> tuple[UUID, int, int]:
@@ -287,20 +283,3 @@ def _locations(files: Sequence[DataFile]) -> list[str]:
 def _state(tasks: Iterable[FileScanTask]) -> set[tuple[str, frozenset[str]]]:
     """What rows depend on: data files, and the files that delete rows of each."""
     return {(task.file.file_path, frozenset(deletes.file_path for deletes in task.delete_files)) for task in tasks}
-
-
-def _since(fresh: Table, base: Table) -> list[Snapshot]:
-    """What other runs committed since ``base``, oldest first."""
-    known = {snapshot.snapshot_id for snapshot in base.metadata.snapshots}
-    return [snapshot for snapshot in fresh.metadata.snapshots if snapshot.snapshot_id not in known]
-
-
-def _winner(fresh: Table, base: Table) -> str:
-    """The run that moved the table on."""
-    since = _since(fresh, base)
-    return _named(since[-1]) if since else "another commit"
-
-
-def _named(snapshot: Snapshot) -> str:
-    summary = snapshot.summary.additional_properties if snapshot.summary else {}
-    return f"run {summary[RUN_ID]}" if RUN_ID in summary else f"snapshot {snapshot.snapshot_id}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 _QUARANTINE = "Correct them. Those of a pipeline's source files can be put aside instead: set `on_bad_rows: quarantine` in the template."
@@ -108,3 +109,31 @@ class CommitConflictError(LakehouseError):
 
 class CommitUnknownError(LakehouseError):
     """A commit's outcome could not be learned. Its files are kept: a rerun finds out and finishes."""
+
+
+class AuditOpenError(CommitConflictError):
+    """Rows of an earlier audited run wait for a decision; this run wrote nothing.
+
+    Attributes:
+        table: the table, ``run`` that made the audit, ``opened_at`` in UTC.
+    """
+
+    def __init__(self, table: str, run: str, opened_at: datetime) -> None:
+        self.table, self.run, self.opened_at = table, run, opened_at
+        super().__init__(
+            f"{table} has an open audit: rows of {run} of {opened_at:%Y-%m-%d %H:%M:%S} UTC are not published. Look at it: "
+            f"lakehouse audit show {table}. Then publish it, lakehouse audit publish {table}, or drop it, lakehouse audit drop {table}: "
+            "its source files are then taken again."
+        )
+
+
+class AuditOutdatedError(CommitConflictError):
+    """An audit rests on a table that is another now, so that it cannot be published. It stays open."""
+
+    def __init__(self, table: str, reason: str) -> None:
+        self.table = table
+        super().__init__(f"{table} cannot be published as it was audited: {reason}. Drop it, lakehouse audit drop {table}, and run again.")
+
+
+class NoAuditError(LakehouseError):
+    """There is no open audit of a table, or not the one that is meant."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
@@ -17,6 +16,7 @@ from pyiceberg.table.sorting import SortOrder
 from pyiceberg.typedef import Identifier
 
 from lakehouse.governance import ROLES, visible_columns
+from lakehouse.history import RUN_ID, audit_snapshot, committed_at, published, summary_of
 from lakehouse.template import TableTemplate
 from lakehouse.types import type_string
 
@@ -51,7 +51,7 @@ def _tables_of(catalog: Catalog, namespace: Identifier) -> list[Identifier]:
 def summarise(table: Table) -> dict[str, Any]:
     """A table's ``name``, ``rows``, ``files``, ``bytes``, ``snapshot_id`` and ``committed_at`` (ISO 8601, UTC)."""
     snapshot = table.current_snapshot()
-    summary = _summary(snapshot)
+    summary = summary_of(snapshot)
     return {
         "name": ".".join(table.name()),
         "rows": int(summary.get("total-records", 0)),
@@ -63,10 +63,11 @@ def summarise(table: Table) -> dict[str, Any]:
 
 
 def describe(table: Table, template: TableTemplate | None) -> dict[str, Any]:
-    """Columns, layout, properties and snapshots of a table, with what its template adds."""
+    """Columns, layout, properties and snapshots of a table, with what its template adds, and ``audit``: the snapshot of an open one."""
     schema = table.schema()
     columns = {column.name: column for column in template.columns} if template else {}
     readable = {role: visible_columns(template, role) for role in ROLES} if template else {}
+    audit = audit_snapshot(table)
     return {
         **summarise(table),
         "location": table.location(),
@@ -90,17 +91,20 @@ def describe(table: Table, template: TableTemplate | None) -> dict[str, Any]:
         "partitions": partition_texts(schema, table.spec()),
         "sort_order": sort_texts(schema, table.sort_order()),
         "properties": dict(sorted(table.properties.items())),
-        "snapshots": [
-            {
-                "snapshot_id": snapshot.snapshot_id,
-                "committed_at": _time(snapshot),
-                "operation": snapshot.summary.operation.value if snapshot.summary else None,
-                "added_rows": int(_summary(snapshot).get("added-records", 0)),
-                "total_rows": int(_summary(snapshot).get("total-records", 0)),
-                "run_id": _summary(snapshot).get("lakehouse.run-id"),
-            }
-            for snapshot in table.metadata.snapshots
-        ],
+        "audit": _details(audit) if audit else None,
+        "snapshots": [_details(snapshot) for snapshot in published(table)],
+    }
+
+
+def _details(snapshot: Snapshot) -> dict[str, Any]:
+    summary = summary_of(snapshot)
+    return {
+        "snapshot_id": snapshot.snapshot_id,
+        "committed_at": _time(snapshot),
+        "operation": snapshot.summary.operation.value if snapshot.summary else None,
+        "added_rows": int(summary.get("added-records", 0)),
+        "total_rows": int(summary.get("total-records", 0)),
+        "run_id": summary.get(RUN_ID),
     }
 
 
@@ -126,9 +130,5 @@ def first_rows(table: Table, template: TableTemplate | None, limit: int, reveal:
     return [{name: row[name] if name in shown else MASK for name in top} for row in islice(rows, limit)]
 
 
-def _summary(snapshot: Snapshot | None) -> dict[str, str]:
-    return snapshot.summary.additional_properties if snapshot and snapshot.summary else {}
-
-
 def _time(snapshot: Snapshot) -> str:
-    return datetime.fromtimestamp(snapshot.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return committed_at(snapshot).isoformat(timespec="milliseconds")

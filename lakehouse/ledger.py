@@ -64,10 +64,11 @@ class Ledger:
 
     Args:
         root: where the ledgers of the lakehouse are, ``<warehouse>/_lakehouse/ledger``.
+        location: the newest segment; by default the table's, which an audit's is only once it is published.
     """
 
-    def __init__(self, table: Table, root: str) -> None:
-        self._log = SegmentLog(table, LEDGER, root, _SCHEMA)
+    def __init__(self, table: Table, root: str, location: str | None = None) -> None:
+        self._log = SegmentLog(table, LEDGER, root, _SCHEMA, location)
         self._identities: set[tuple[SourceFile, int]] | None = None
 
     @property

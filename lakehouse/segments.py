@@ -36,13 +36,14 @@ class SegmentLog:
         key: the table property that names the newest segment.
         folder: where the logs of this kind are, ``<warehouse>/_lakehouse/<kind>``.
         schema: of the rows. A column that an older segment lacks is null there.
+        location: the newest segment, where the property is not to be asked: of a log that waits with an audit.
 
     Attributes:
         location: the newest segment; None where there is no log yet.
     """
 
-    def __init__(self, table: Table, key: str, folder: str, schema: pa.Schema) -> None:
-        self.location = table.properties.get(key)
+    def __init__(self, table: Table, key: str, folder: str, schema: pa.Schema, location: str | None = None) -> None:
+        self.location = location or table.properties.get(key)
         self.schema = schema
         self._io: FileIO = table.io
         self._table = ".".join(table.name())

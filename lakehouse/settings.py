@@ -46,6 +46,24 @@ class LakehouseSettings(BaseSettings):
     templates: Path = Field(
         PROJECT_ROOT / "table-templates", validation_alias="LAKEHOUSE_TEMPLATES", description="The folder with the templates."
     )
+    checks: Path = Field(
+        PROJECT_ROOT / "quality" / "soda_checks",
+        validation_alias="LAKEHOUSE_CHECKS",
+        description="The folder with the tables' SodaCL files, <table>_checks.yaml.",
+    )
+    repository_url: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        validation_alias="LAKEHOUSE_REPOSITORY_URL",
+        description="Where people read the files of the repository, e.g. https://github.com/<owner>/<name>/blob/main: checks link to it.",
+    )
+    scan_timeout: float = Field(
+        1800,
+        gt=0,
+        allow_inf_nan=False,
+        validation_alias="LAKEHOUSE_SCAN_TIMEOUT",
+        description="Seconds after which the Soda scan of one table is ended.",
+    )
     catalog_name: str = Field(
         "lakehouse", validation_alias="LAKEHOUSE_CATALOG", description="The catalog's name, the same for every engine."
     )
@@ -107,6 +125,12 @@ class LakehouseSettings(BaseSettings):
     admin_role: str | None = Field(
         None, validation_alias="LAKEHOUSE_ADMIN_ROLE", description="aws-*: the ARN of the role of `lakehouse apply`; Terraform's output."
     )
+    athena_workgroup: str | None = Field(
+        None, validation_alias="LAKEHOUSE_ATHENA_WORKGROUP", description="aws-glue: where Soda's queries run; Terraform's output."
+    )
+    athena_results: str | None = Field(
+        None, validation_alias="LAKEHOUSE_ATHENA_RESULTS", description="aws-glue: where that workgroup's results go, s3://…; Terraform's output."
+    )
     nessie_uri: str | None = Field(None, validation_alias="NESSIE_URI", description="aws-nessie: the server, without /iceberg.")
     branch: str = Field("main", validation_alias="LAKEHOUSE_BRANCH", description="aws-nessie: the branch that everything reads and writes.")
     nessie_token: SecretStr | None = Field(None, validation_alias="NESSIE_TOKEN", description="aws-nessie: a bearer token.")
@@ -121,6 +145,9 @@ class LakehouseSettings(BaseSettings):
         description="gcp: the Iceberg REST catalog.",
     )
     google_project: str | None = Field(None, validation_alias="GOOGLE_CLOUD_PROJECT", description="gcp: the project that is billed.")
+    google_location: str | None = Field(
+        None, validation_alias="GOOGLE_CLOUD_LOCATION", description="gcp: where BigQuery's datasets are, e.g. EU; else BigQuery finds out."
+    )
     gcp_credentials: Literal["vended", "own"] = Field(
         "vended", validation_alias="LAKEHOUSE_GCP_CREDENTIALS", description="gcp: storage credentials from the catalog, or one's own."
     )
@@ -145,7 +172,7 @@ class LakehouseSettings(BaseSettings):
         settings._check_backend()
         return settings
 
-    @field_validator("warehouse", "landing", "templates", mode="before")
+    @field_validator("warehouse", "landing", "templates", "checks", mode="before")
     @classmethod
     def _expand_home(cls, value: Any) -> Any:
         try:

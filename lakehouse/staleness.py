@@ -14,8 +14,8 @@ from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Operation, Snapshot
 
 from lakehouse.catalog import load_table
-from lakehouse.commit import BATCH_ID, DAYS, INPUTS
 from lakehouse.days import DAY, parse_days
+from lakehouse.history import BATCH_ID, DAYS, INPUTS, ancestors, summary_of
 from lakehouse.template import TableTemplate
 
 
@@ -88,7 +88,7 @@ class _History:
     """A table's snapshots, newest first, and what each changed; no more of them than are asked for."""
 
     def __init__(self, table: Table) -> None:
-        self._coming = _ancestors(table)
+        self._coming = ancestors(table)
         self._known: list[tuple[str, list[date] | None]] = []
         self._ids = {str(snapshot.snapshot_id) for snapshot in table.metadata.snapshots}
         # A snapshot's oldest ancestors are gone once they have expired.
@@ -123,8 +123,8 @@ class _History:
 def _computed_from(table: Table, days: Collection[date]) -> dict[date, dict[str, str]]:
     """The inputs' snapshots from which each day was computed last."""
     found: dict[date, dict[str, str]] = {}
-    for snapshot in _ancestors(table):
-        summary = snapshot.summary.additional_properties if snapshot.summary else {}
+    for snapshot in ancestors(table):
+        summary = summary_of(snapshot)
         if INPUTS not in summary:
             continue
         inputs: dict[str, str] | None = None
@@ -135,15 +135,6 @@ def _computed_from(table: Table, days: Collection[date]) -> dict[date, dict[str,
         if len(found) == len(days):
             break
     return found
-
-
-def _ancestors(table: Table) -> Iterator[Snapshot]:
-    """The snapshots that led to the newest, itself first. What was rolled back is not among them."""
-    by_id = {snapshot.snapshot_id: snapshot for snapshot in table.metadata.snapshots}
-    snapshot = table.current_snapshot()
-    while snapshot is not None:
-        yield snapshot
-        snapshot = None if snapshot.parent_snapshot_id is None else by_id.get(snapshot.parent_snapshot_id)
 
 
 def _touched(snapshot: Snapshot) -> list[date] | None:

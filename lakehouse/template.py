@@ -119,10 +119,12 @@ class SortField(Model):
 
 
 class Checks(Model):
-    """Not acted on yet: quality checks."""
+    """Which quality checks there are, and which stop what follows: docs/quality.md."""
 
-    generated: bool = Field(default=True, description="Checks derived from the template: required, identifier, schema, freshness.")
-    blocking: list[str] = Field(default=[], description="Checks whose failure keeps downstream tables from running.")
+    generated: bool = Field(
+        default=True, description="Checks derived from the template: rows, required columns, identifier, schema, freshness."
+    )
+    blocking: list[str] = Field(default=[], description="Checks, by name, whose failure keeps downstream tables from running.")
 
 
 class Maintenance(Model):
@@ -151,14 +153,15 @@ class TableTemplate(Model):
     pipeline: Pipeline | None = Field(default=None, description="What fills the table; `pattern` chooses which.")
     source: Source | None = Field(default=None, description="Short form of an event_stream pipeline without a schedule.")
     publish: Literal["direct", "audited"] = Field(
-        default="direct", description="Not acted on yet: audited, which lint refuses, would write, check, then publish."
+        default="direct",
+        description="audited: readers see a run's rows once the checks have passed. Else they wait for `lakehouse audit`.",
     )
     freshness: str | None = Field(
         default=None,
-        description="Not acted on yet: the oldest that the newest data may be.",
+        description="The oldest that the newest row's event time may be: a check.",
         json_schema_extra=text_pattern(DURATION_PATTERN),
     )
-    checks: Checks = Field(default=Checks(), description="Not acted on yet: which quality checks there are, and which stop what follows.")
+    checks: Checks = Field(default=Checks(), description="Which quality checks there are, and which stop what follows.")
     maintenance: Maintenance = Field(
         default=Maintenance(), description="Not acted on yet, but by Glue's optimizers on AWS: compaction, and how long snapshots stay."
     )

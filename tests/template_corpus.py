@@ -62,6 +62,7 @@ TAKEN: dict[str, str] = {
     "event_stream_quarantine": "pipeline:\n  pattern: event_stream\n  source: {path: x, format: json}\n  on_bad_rows: quarantine\n",
     "pipeline_null": "pipeline: null\nsource: ~\n",
     "publish": "publish: direct\n",
+    "publish_audited": "publish: audited\nsource: {path: landing/orders/, format: csv}\n",
     "freshness": "freshness: 24h\n",
     "checks": "checks: {generated: false, blocking: [row_count, schema]}\n",
     "maintenance": "maintenance: {compact: false, keep_snapshots: 36h, keep_at_least: 1}\n",

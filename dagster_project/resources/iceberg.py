@@ -27,12 +27,15 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import DataScan
 from pyiceberg.types import DateType, TimestamptzType
 
+from dagster_project.resources.audit import publish_audited
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.commit import Batch
 from lakehouse.engines import AppendFiles, ComputeDays, Engine, FilesNotTakenError, MergeFiles, Work, WriteResult, open_engine
-from lakehouse.errors import TableMismatchError
+from lakehouse.errors import TableMismatchError, TemplateError
 from lakehouse.inspect import summarise
+from lakehouse.lint import lint_templates
 from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
 
 
 class LakehouseIOManager(PyArrowIcebergIOManager):
@@ -85,20 +88,25 @@ class _WorkHandler(DbTypeHandler[Work]):
 
     def handle_output(self, context: OutputContext, table_slice: TableSlice, obj: Work, connection: Catalog) -> dict[str, Any]:
         engine, progress = _engine(connection), context.log.info
+        # A run that is executed again finds the audit that it left open, and has it checked once more.
+        run_id = _first_attempt(context) if obj.template.publish == "audited" else context.run_id
         try:
             match obj:
                 case AppendFiles():
-                    result = engine.append_files(obj, context.run_id, progress)
+                    result = engine.append_files(obj, run_id, progress)
                 case MergeFiles():
-                    result = engine.merge_files(obj, context.run_id, progress)
+                    result = engine.merge_files(obj, run_id, progress)
                 case ComputeDays():
-                    result = engine.compute_days(obj, _batch(context, context.run_id), progress)
+                    result = engine.compute_days(obj, _batch(context, run_id), progress)
         except FilesNotTakenError as error:
             if error.result.snapshot_id is not None:
                 # The run fails, and the table has new rows all the same: what reads it follows the rows.
-                context.log_event(AssetMaterialization(context.asset_key, metadata=_metadata(context, connection, error.result)))
+                audit = publish_audited(context, connection, obj.template, error.result)
+                metadata = _metadata(context, connection, error.result)
+                context.log_event(AssetMaterialization(context.asset_key, metadata={**metadata, **audit}))
             raise
-        return _metadata(context, connection, result)
+        audit = publish_audited(context, connection, obj.template, result)
+        return {**_metadata(context, connection, result), **audit}
 
     def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> Work:
         raise TableMismatchError(
@@ -117,19 +125,32 @@ class _ArrowHandler(_PyArrowIcebergTypeHandler):
         self, context: OutputContext, table_slice: TableSlice, obj: pa.Table | pa.RecordBatchReader, connection: Catalog
     ) -> dict[str, Any]:
         name = f"{table_slice.schema}.{table_slice.table}"
+        template = _template(name)
+        audited = template is not None and template.publish == "audited"
         batches = obj.to_batches() if isinstance(obj, pa.Table) else obj
         if _write_mode(context, name) == "append":
-            result = _engine(connection).append(name, batches, _batch(context, _first_attempt(context)))
+            result = _engine(connection).append(name, batches, _batch(context, _first_attempt(context)), audited)
         else:
             row_filter = _row_filter(table_slice, load_table(connection, name).schema())
-            result = _engine(connection).replace(name, batches, row_filter, _batch(context, context.run_id))
-        return _metadata(context, connection, result)
+            result = _engine(connection).replace(name, batches, row_filter, _batch(context, context.run_id), audited)
+        audit = publish_audited(context, connection, template, result) if template is not None else {}
+        return {**_metadata(context, connection, result), **audit}
 
     def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> pa.Table | pa.RecordBatchReader:
         table = load_table(connection, f"{table_slice.schema}.{table_slice.table}")
         columns = tuple(table_slice.columns) if table_slice.columns else ("*",)
         scan = table.scan(_row_filter(table_slice, table.schema()), columns)
         return scan.to_arrow() if context.dagster_type.typing_type is pa.Table else _reader(scan)
+
+
+def _template(table_name: str) -> TableTemplate | None:
+    """The template of a table, be it one that another asset fills; None where there is none."""
+    settings = LakehouseSettings.load()
+    result = lint_templates(settings.templates, settings.variables)
+    # A folder without templates is no mistake of this asset's.
+    if errors := [error for error in result.errors if error.rule != "no-templates"]:
+        raise TemplateError(errors)
+    return next((template for template in result.templates if template.table_name == table_name), None)
 
 
 def _engine(catalog: Catalog) -> Engine:

@@ -207,20 +207,17 @@ def _summary(drifts: Iterable[TableDrift]) -> str:
     return f"{sum(counts.values())} tables: {', '.join(f'{count} {state}' for state, count in sorted(counts.items())) or 'none'}."
 
 
-def build_drift_checks(templates: Iterable[TableTemplate]) -> list[AssetChecksDefinition]:
-    """A check on each table's asset, and two on the sensor itself. Whoever runs one by hand has the comparison made at once."""
-    return [*(_table_check(template) for template in templates), _catalog_check(), _alerts_check()]
-
-
-def _table_check(template: TableTemplate) -> AssetChecksDefinition:
+def look_at_table(settings: LakehouseSettings, template: TableTemplate) -> dict[str, Any]:
+    """The arguments of the result of a table's check, which is asked for by hand, or with the table's other checks."""
     names = {found.table_name for found in (template, template.quarantine) if found is not None}
+    drifts = check_drift(settings, [template], only_these=True, budget=_BY_HAND)
+    # As the sensor's; and where the grants cannot be looked at, why.
+    return check_result([drift for drift in drifts if drift.table in names or drift.state == "unreachable"])
 
-    def check() -> AssetCheckResult:
-        drifts = check_drift(LakehouseSettings.load(), [template], only_these=True, budget=_BY_HAND)
-        # As the sensor's; and where the grants cannot be looked at, why.
-        return AssetCheckResult(**check_result([drift for drift in drifts if drift.table in names or drift.state == "unreachable"]))
 
-    return _check(CHECK, asset_key(template), "The live table and the grants on it are what its template says.", check)
+def build_watch_checks() -> list[AssetChecksDefinition]:
+    """Two checks on the sensor itself. Whoever runs one by hand has the comparison made at once."""
+    return [_catalog_check(), _alerts_check()]
 
 
 def _catalog_check() -> AssetChecksDefinition:

@@ -55,6 +55,7 @@ class WriteResult:
 
     Attributes:
         snapshot_id: None where there was nothing to commit.
+        audit: whether the rows are in an open audit, on the branch ``audit``, for ``lakehouse.audit.publish`` or ``drop``.
         rows: rows that came in; bad_rows: rows that went to the quarantine; skipped_rows: rows that a rule of the template left out.
         source_files: source files taken; data_files, bytes: files written for them.
         days: the UTC days that the rows touch, as ranges.
@@ -64,6 +65,7 @@ class WriteResult:
 
     table: str
     snapshot_id: int | None = None
+    audit: bool = False
     rows: int = 0
     bad_rows: int = 0
     skipped_rows: int = 0
@@ -85,7 +87,11 @@ class FilesNotTakenError(SourceError):
 
 
 class Engine(Protocol):
-    """What an engine can do. Every method is one commit or none."""
+    """What an engine can do. Every method is one commit or none.
+
+    The commit goes to the branch ``audit``, which readers do not see, where the template says ``publish: audited`` or the
+    caller ``audited=True``. One audit at a time: the same run or batch finds its own again, any other raises AuditOpenError.
+    """
 
     def append_files(self, work: AppendFiles, run_id: str, progress: Progress) -> WriteResult:
         """Takes new source files, exactly once.
@@ -107,7 +113,7 @@ class Engine(Protocol):
         """
         ...
 
-    def append(self, table_name: str, batches: Iterable[pa.RecordBatch], batch: Batch) -> WriteResult:
+    def append(self, table_name: str, batches: Iterable[pa.RecordBatch], batch: Batch, audited: bool = False) -> WriteResult:
         """Appends rows. A batch id that is in the table already is not written again.
 
         Raises:
@@ -115,7 +121,9 @@ class Engine(Protocol):
         """
         ...
 
-    def replace(self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch) -> WriteResult:
+    def replace(
+        self, table_name: str, batches: Iterable[pa.RecordBatch], row_filter: BooleanExpression, batch: Batch, audited: bool = False
+    ) -> WriteResult:
         """Replaces the rows that match ``row_filter``. Raises as ``append``, also for rows outside the filter."""
         ...
 

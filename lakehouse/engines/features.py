@@ -16,7 +16,7 @@ from pyiceberg.table import Table
 from pyiceberg.types import DateType
 
 from lakehouse.catalog import load_table
-from lakehouse.commit import INPUTS, Batch, find_batch
+from lakehouse.commit import Batch, find_committed
 from lakehouse.days import day_ranges, format_days
 from lakehouse.duck import connect, quoted
 from lakehouse.engines import ComputeDays, Progress, WriteResult
@@ -24,6 +24,7 @@ from lakehouse.engines.inputs import Input, allow_only
 from lakehouse.engines.rows import fitting, replace_rows, result_of_snapshot
 from lakehouse.errors import FeatureSqlError, TableMismatchError
 from lakehouse.feature_sql import FeatureSql, Relations, create_short_names, explained
+from lakehouse.history import INPUTS
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -38,8 +39,8 @@ def compute_days(settings: LakehouseSettings, catalog: Catalog, work: ComputeDay
         FeatureSqlError: the SQL fails; BadRowsError, TableMismatchError: what it gives does not fit. Nothing is written.
     """
     template = work.template
-    table = load_table(catalog, template.table_name)
-    if (snapshot := find_batch(table, batch.batch_id)) is not None:
+    table, batch = load_table(catalog, template.table_name), replace(batch, audited=template.publish == "audited")
+    if (snapshot := find_committed(table, batch)) is not None:
         return result_of_snapshot(table, snapshot)
     column, days = _day_column(template, table), sorted(set(work.days))
     if not days:

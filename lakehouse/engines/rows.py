@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,10 +14,12 @@ from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Snapshot
 
-from lakehouse.commit import DAYS, Batch, commit_replace
+from lakehouse.commit import Batch, commit_replace
 from lakehouse.conform import BadRow, Conformer, Rows
 from lakehouse.engines import WriteResult
 from lakehouse.errors import BadRowsError, TableMismatchError
+from lakehouse.history import AUDIT, BATCH_ID, DAYS, VERSIONS_CHANGED, VERSIONS_OPENED, is_audit, summary_of
+from lakehouse.ledger import Ledger
 from lakehouse.read import rows_of
 from lakehouse.settings import LakehouseSettings
 from lakehouse.values import part_of
@@ -92,6 +95,7 @@ def result_of_files(table: Table, snapshot: Snapshot, files: list[DataFile]) -> 
     return WriteResult(
         table=".".join(table.name()),
         snapshot_id=snapshot.snapshot_id,
+        audit=AUDIT in summary_of(snapshot),
         rows=sum(file.record_count for file in files),
         data_files=len(files),
         bytes=sum(file.file_size_in_bytes for file in files),
@@ -100,14 +104,30 @@ def result_of_files(table: Table, snapshot: Snapshot, files: list[DataFile]) -> 
 
 def result_of_snapshot(table: Table, snapshot: Snapshot) -> WriteResult:
     """The result of a batch that an earlier attempt committed."""
-    summary = snapshot.summary.additional_properties if snapshot.summary else {}
+    summary = summary_of(snapshot)
     return WriteResult(
         table=".".join(table.name()),
         snapshot_id=snapshot.snapshot_id,
+        audit=is_audit(table, snapshot),
         rows=int(summary.get("added-records", 0)),
         data_files=int(summary.get("added-data-files", 0)),
         bytes=int(summary.get("added-files-size", 0)),
         days=summary.get(DAYS, ""),
+    )
+
+
+def result_of_audit(table: Table, snapshot: Snapshot, ledger: Ledger) -> WriteResult:
+    """The result of a run that took source files into an open audit. ``ledger`` is as the audit would leave it."""
+    summary, entries = summary_of(snapshot), ledger.entries
+    files = entries.filter(pc.equal(entries["batch_id"], summary[BATCH_ID])).to_pylist()
+    return replace(
+        result_of_snapshot(table, snapshot),
+        rows=sum(file["rows"] for file in files),
+        bad_rows=sum(file["bad_rows"] for file in files),
+        skipped_rows=sum(file["skipped_rows"] or 0 for file in files),
+        source_files=len(files),
+        versions_opened=int(summary[VERSIONS_OPENED]) if VERSIONS_OPENED in summary else None,
+        versions_changed=int(summary[VERSIONS_CHANGED]) if VERSIONS_CHANGED in summary else None,
     )
 
 

@@ -15,14 +15,16 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
 from lakehouse.catalog import load_table
-from lakehouse.commit import SKIPPED, Batch, PlanOutdatedError
+from lakehouse.commit import Batch, PlanOutdatedError
 from lakehouse.conform import BadRow, Rows
 from lakehouse.days import format_days
 from lakehouse.engines import FilesNotTakenError, Progress, WriteResult
+from lakehouse.engines.rows import result_of_audit
 from lakehouse.engines.targets import Append, MergeVersions, Target
 from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
 from lakehouse.formats import FileReader
-from lakehouse.ledger import Ledger, TakenFile
+from lakehouse.history import RUN_ID, SKIPPED, audit_snapshot, check_no_audit, promised_properties, summary_of
+from lakehouse.ledger import LEDGER, Ledger, TakenFile
 from lakehouse.pipelines import ScdType2Pipeline, Source
 from lakehouse.settings import LakehouseSettings
 from lakehouse.sources import SourceFile, SourceFolder
@@ -40,10 +42,11 @@ def take_new_files(settings: LakehouseSettings, catalog: Catalog, template: Tabl
 
     Raises:
         FilesNotTakenError: files that could not be taken; the others are committed.
+        AuditOpenError: the template says ``publish: audited``, and the audit of another run is open.
     """
     pipeline = template.event_stream or template.scd_type2
-    if pipeline is None or template.publish != "direct":
-        raise TableMismatchError(f"{template.path}: {template.table_name} has no pipeline that takes files and publishes directly.")
+    if pipeline is None:
+        raise TableMismatchError(f"{template.path}: {template.table_name} has no pipeline that takes files.")
 
     def target(table: Table, hidden: frozenset[str]) -> Target:
         if isinstance(pipeline, ScdType2Pipeline):
@@ -115,7 +118,8 @@ class _FileLoad:
         self._settings, self._template, self._source, self._folder = settings, template, source, folder
         self._run_id, self._progress = run_id, progress
         self._batch_id = str(uuid.uuid4())
-        root = f"{settings.warehouse_uri}/_lakehouse/ledger"
+        self._audited = template.publish == "audited"
+        self._root = root = f"{settings.warehouse_uri}/_lakehouse/ledger"
         self._table = load_table(catalog, template.table_name)
         self._schema_id = self._table.metadata.current_schema_id
         self._ledger = Ledger(self._table, root)
@@ -135,6 +139,8 @@ class _FileLoad:
         Raises:
             _FilesFailedError: with further paths to skip; PlanOutdatedError: it is to be run anew.
         """
+        if self._audited and (result := self._of_open_audit()) is not None:
+            return result
         selection = self._ledger.select(self._folder.list())
         self.changed = selection.changed
         files = [file for file in selection.new if file.path not in skip]
@@ -155,6 +161,17 @@ class _FileLoad:
             if bad_rows is not None:
                 self._commit_quarantine(bad_rows, files)
             return self._commit(files)
+
+    def _of_open_audit(self) -> WriteResult | None:
+        """What this run did before it died or was stopped, if it waits in the open audit. Raises AuditOpenError for another run's."""
+        snapshot = audit_snapshot(self._table)
+        if snapshot is None:
+            return None
+        properties = promised_properties(snapshot)
+        if not self._run_id or summary_of(snapshot).get(RUN_ID) != self._run_id or LEDGER not in properties:
+            check_no_audit(self._table)
+        self._progress(f"{self._template.table_name}: this run's rows are in the open audit, snapshot {snapshot.snapshot_id}")
+        return result_of_audit(self._table, snapshot, Ledger(self._table, self._root, properties[LEDGER]))
 
     def _load_file(self, file: SourceFile, target: Target | None, bad_rows: Target | None) -> None:
         """Takes a file's rows in, or, without a target, only looks whether it could be."""
@@ -237,19 +254,20 @@ class _FileLoad:
         if fresh:
             bad_rows.commit(ledger, self._taken(fresh), self._batch())
 
-    def _batch(self, days: str = "", skipped: int = 0) -> Batch:
+    def _batch(self, days: str = "", skipped: int = 0, audited: bool = False) -> Batch:
         # The path as the template has it: what fills it in may be a credential.
         facts = {SKIPPED: str(skipped)} if skipped else {}
-        return Batch(self._batch_id, self._run_id, self._source.path, days, facts)
+        return Batch(self._batch_id, self._run_id, self._source.path, days, facts, audited)
 
     def _commit(self, files: list[SourceFile]) -> WriteResult:
         counts = [self._counts[file] for file in files]
         days = format_days(day for count in counts for day in count.days)
         skipped = sum(count.skipped_rows for count in counts)
-        done = self._target.commit(self._ledger, self._taken(files), self._batch(days, skipped))
+        done = self._target.commit(self._ledger, self._taken(files), self._batch(days, skipped, self._audited))
         return WriteResult(
             table=self._template.table_name,
             snapshot_id=done.snapshot.snapshot_id,
+            audit=self._audited,
             rows=sum(count.rows for count in counts),
             bad_rows=sum(count.bad_rows for count in counts),
             skipped_rows=skipped,
@@ -266,4 +284,5 @@ class _FileLoad:
 def _not_taken(template: TableTemplate, failed: dict[str, str], result: WriteResult) -> FilesNotTakenError:
     lines = "".join(f"\n  {path}: {error}" for path, error in sorted(failed.items()))
     done = f"The other {result.source_files} were committed, {result.rows:,} rows." if result.source_files else "Nothing was committed."
+    done += " They are not published yet: their audit is open." if result.audit else ""
     return FilesNotTakenError(f"{len(failed)} source files of {template.table_name} were not taken:{lines}\n{done}", result)

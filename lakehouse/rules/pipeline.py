@@ -109,11 +109,11 @@ class VariableFormat(Rule):
 
 
 class AuditedPublish(Rule):
-    """Audited writes need the quality checks that judge them."""
+    """Audited rows are published by the pipeline that wrote them."""
 
     id = "publish-audited"
 
     def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
-        if template.publish == "audited":
-            message = "this version cannot check rows before they are published."
-            yield Violation(("publish",), message, "Use `publish: direct`.")
+        if template.publish == "audited" and template.pipeline is None and template.source is None:
+            message = "the table has no pipeline, so nothing would check its rows and publish them."
+            yield Violation(("publish",), message, "Add a `pipeline`, or use `publish: direct`.")

@@ -19,7 +19,7 @@ from pyiceberg.table import DataScan, FileScanTask
 from pyiceberg.transforms import DayTransform
 from pyiceberg.types import LongType
 
-from lakehouse import commit
+from lakehouse import attempts, commit
 from lakehouse.commit import Batch
 from lakehouse.engines import WriteResult, rows
 from lakehouse.errors import CatalogError, CommitConflictError, CommitUnknownError, LakehouseError
@@ -35,7 +35,7 @@ Commit = Callable[..., Any]
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commit, "_FIRST_WAIT", 0.0)
+    monkeypatch.setattr(attempts, "_FIRST_WAIT", 0.0)
 
 
 @pytest.fixture

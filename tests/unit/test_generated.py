@@ -71,8 +71,7 @@ def test_generated_files_hold_no_path_of_one_machine(file: str) -> None:
 
 def test_what_is_not_acted_on_says_so() -> None:
     schema = json_schema()
-    waiting = [schema["properties"][key]["description"] for key in ("maintenance", "freshness", "checks", "publish")]
-    waiting += [schema["$defs"][name]["description"] for name in ("Checks", "Maintenance")]
+    waiting = [schema["properties"]["maintenance"]["description"], schema["$defs"]["Maintenance"]["description"]]
     assert [text for text in waiting if not text.startswith(("Not acted on yet: ", "Not acted on yet, but by "))] == []
     pipelines = [model for name, model in schema["$defs"].items() if name.endswith("Pipeline")]
     assert len(pipelines) == 3

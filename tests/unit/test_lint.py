@@ -60,7 +60,7 @@ ADDED: list[tuple[str, str, int, str, str]] = [
     ("maintenance: {keep_at_least: 0}", "wrong-value", 12, "maintenance.keep_at_least", "greater than or equal to 1"),
     ("publish: later", "wrong-value", 12, "publish", "'direct' or 'audited'"),
     ("publish: [[direct]]", "wrong-value", 12, "publish", "the value is not allowed"),
-    ("publish: audited", "publish-audited", 12, "publish", "publish: direct"),
+    ("publish: audited", "publish-audited", 12, "publish", "the table has no pipeline"),
     ("identifier: [trip]", "unknown-column", 12, "identifier[0]", "Columns: day, fare"),
     ("identifier: [trip_id, trip_id]", "identifier-column", 12, "identifier[1]", "stands twice"),
     ("identifier:\n  - trip_id\n  - day", "identifier-column", 14, "identifier[1]", "required: true"),

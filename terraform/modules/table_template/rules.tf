@@ -83,7 +83,8 @@ locals {
 
   pipeline_problems = concat(
     local.pipeline_model != "" && try(jsonencode(local.document.source), "null") != "null" ? ["source: there is a `pipeline` too."] : [],
-    try(local.document.publish == "audited", false) ? ["publish: this version cannot check rows before they are published. Use direct."] : [],
+    try(local.document.publish == "audited", false) && local.pipeline_model == "" && try(jsonencode(local.document.source), "null") == "null" ?
+    ["publish: the table has no pipeline, so nothing would check its rows and publish them. Add one, or use direct."] : [],
     flatten([for source in local.raw_sources : try(jsonencode(source.value.csv_options), "null") != "null" && try(source.value.format, "csv") != "csv" ?
     ["${source.where}csv_options: the format is ${try(tostring(source.value.format), "another")}."] : []]),
     flatten([for source in local.raw_sources : strcontains(replace(try(tostring(source.value.path), ""), "/\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}/", ""), "$") ?

@@ -1,0 +1,49 @@
+"""Write–audit–publish: rows that readers do not see yet are scanned, and published if every check passes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dagster import MetadataValue, OutputContext
+from pyiceberg.catalog import Catalog
+
+from dagster_project.checks import AUDIT, report
+from lakehouse.audit import publish
+from lakehouse.catalog import load_table
+from lakehouse.engines import WriteResult
+from lakehouse.errors import LakehouseError
+from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
+from quality.scan import scan_table
+
+
+class AuditFailedError(LakehouseError):
+    """Checks of an audit fail. The rows stay where readers do not see them."""
+
+    def __init__(self, table: str, lines: list[str]) -> None:
+        super().__init__(
+            f"The new rows of {table} are not published, and readers see the table as it was: {'; '.join(lines)}. Look at them: "
+            f"lakehouse audit show {table}. Then publish them all the same, lakehouse audit publish {table}, or drop them, "
+            f"lakehouse audit drop {table}: their source files are then taken again."
+        )
+
+
+def publish_audited(context: OutputContext, catalog: Catalog, template: TableTemplate, result: WriteResult) -> dict[str, Any]:
+    """Scans what a run wrote to an audit, and publishes it. Returns the materialization's metadata; nothing of a direct write.
+
+    Raises:
+        AuditFailedError: a check fails or is in error; QualityError: the scan could not be made. The audit stays open.
+    """
+    if not result.audit or result.snapshot_id is None:
+        return {}
+    settings = LakehouseSettings.load()
+    context.log.info(f"{result.table}: auditing snapshot {result.snapshot_id}, which readers do not see yet")
+    scan = scan_table(settings, template, snapshot_id=result.snapshot_id, local=True, log=context.log.info)
+    failing = [check.message or f"{check.definition} failed" for check in scan.checks if check.outcome in ("fail", "error")]
+    failing += scan.errors if scan.checks else ["there is no check that they could pass"]
+    if failing:
+        report(context.step_context.instance, settings, template, scan)
+        raise AuditFailedError(result.table, failing)
+    publish(load_table(catalog, result.table), result.snapshot_id, settings.commit_timeout)
+    context.log.info(f"{result.table}: {len(scan.checks)} checks of the audit passed, the rows are published")
+    return {AUDIT: MetadataValue.json(scan.as_dict())}

@@ -1,0 +1,120 @@
+"""``python -m quality [TABLE …]``: scans tables by their checks, and prints what was found. ``make quality`` runs it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+from rich.table import Table as Grid
+from rich.text import Text
+
+from lakehouse.cli_output import ERR, OUT, print_json
+from lakehouse.errors import LakehouseError, SettingsError
+from lakehouse.lint import load_templates
+from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
+from quality.checks import shown, table_checks, unused_files
+from quality.runner import CheckResult, Outcome, ScanResult
+from quality.scan import scan_table
+
+# Each is a process of its own with a DuckDB of its own.
+_SCANS_AT_ONCE = 2
+_STYLES: dict[Outcome, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the scans. Returns the exit code: 1 where a check fails or is in error, or a scan cannot be made; warnings are no failure."""
+    parser = argparse.ArgumentParser(
+        "python -m quality", description="Scan tables by their checks.", epilog="Example: python -m quality event_stream --json"
+    )
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help="namespace.table, or the name alone; default: all")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    options = parser.parse_args(arguments)
+    try:
+        settings = LakehouseSettings.load()
+        templates = load_templates(settings.templates, settings.variables)
+        chosen = _chosen(templates, options.tables)
+        for path in unused_files(settings, templates):
+            _tell("warning", f"{shown(path)} is the SodaCL file of no table here: its checks are not run.", "yellow")
+    except LakehouseError as error:
+        _tell("error", str(error), "red")
+        return 1
+    results, errors = _scan_all(settings, chosen)
+    if options.json:
+        print_json({"version": 1, "tables": [result.as_dict() for result in results], "errors": errors})
+    else:
+        _print_results(results)
+    return 1 if errors or any(result.worst in ("fail", "error") for result in results) else 0
+
+
+def _chosen(templates: list[TableTemplate], names: Sequence[str]) -> list[TableTemplate]:
+    if unknown := [name for name in names if not any(name in (template.table_name, template.name) for template in templates)]:
+        known = ", ".join(template.table_name for template in templates)
+        raise SettingsError(f"No template describes {', '.join(unknown)}. There are {known}.")
+    return [template for template in templates if not names or template.table_name in names or template.name in names]
+
+
+def _scan_all(settings: LakehouseSettings, templates: Sequence[TableTemplate]) -> tuple[list[ScanResult], dict[str, str]]:
+    """The results in the order of the templates, and by table why a scan could not be made: one hides no other."""
+    results: dict[str, ScanResult] = {}
+    errors: dict[str, str] = {}
+    with ThreadPoolExecutor(_SCANS_AT_ONCE, thread_name_prefix="scan") as pool:
+        scans = {pool.submit(_scan, settings, template): template.table_name for template in templates}
+        for scan in as_completed(scans):
+            table = scans[scan]
+            try:
+                result = scan.result()
+            except LakehouseError as error:
+                errors[table] = str(error)
+                _tell(table, str(error), "red")
+            else:
+                if result is not None:
+                    results[table] = result
+                    _tell(table, f"{len(result.checks)} checks in {result.duration:.1f} s", "dim")
+    tables = [template.table_name for template in templates]
+    return [results[table] for table in tables if table in results], {table: errors[table] for table in tables if table in errors}
+
+
+def _scan(settings: LakehouseSettings, template: TableTemplate) -> ScanResult | None:
+    return scan_table(settings, template) if table_checks(settings, template) else None
+
+
+def _print_results(results: Sequence[ScanResult]) -> None:
+    grid = Grid(title="Quality", title_justify="left", header_style="bold")
+    for column in ("table", "check", "outcome"):
+        grid.add_column(column)
+    for column in ("value", "threshold"):
+        grid.add_column(column, justify="right")
+    for result in results:
+        for check in result.checks:
+            grid.add_row(
+                Text(result.table), Text(check.name), Text(check.outcome, _STYLES[check.outcome]), _value(check), Text(check.threshold)
+            )
+        grid.add_section()
+    OUT.print(grid)
+    for result in results:
+        for error in result.errors:
+            _tell(result.table, error, "red")
+        for check in result.checks:
+            if check.message:
+                OUT.print(Text(f"{result.table}, {check.name}: {check.message}"))
+    counts: dict[Outcome, int] = {
+        outcome: sum(check.outcome == outcome for found in results for check in found.checks) for outcome in _STYLES
+    }
+    OUT.print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
+
+
+def _value(check: CheckResult) -> Text:
+    value: Any = check.value
+    return Text("" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.6g}")
+
+
+def _tell(what: str, message: str, style: str) -> None:
+    ERR.print(Text(f"{what}: {message}", style=style))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

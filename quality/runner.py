@@ -1,0 +1,310 @@
+"""``soda scan`` as a process of its own: started, watched, ended in time, and its result read. Soda is never imported.
+
+Soda tells of rows where it should not: a check's value may be a row's, and a data source's error quotes one. Of what it
+prints, and of its errors, only what cannot hold a row's value is passed on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from lakehouse.errors import MissingExtraError
+from quality.errors import DataSourceUnreachableError, InvalidChecksError, ScanCrashedError, ScanTimeoutError
+
+Outcome = Literal["pass", "warn", "fail", "error"]
+_RANK: Mapping[Outcome, int] = {"pass": 0, "warn": 1, "fail": 2, "error": 3}
+# Exit codes after which there is a result: all passed, some warned, some failed, some could not be evaluated.
+_WITH_RESULT = (0, 1, 2, 3)
+# Lines of Soda's that hold no value of a row: of the scan as a whole, and of a check with its outcome.
+_SAFE_LINE = re.compile(
+    r"^(Soda Core |Scan summary|\d+/\d+ checks? |\d+ checks? not evaluated|\d+ errors?\.|All is good|Oops!|\s*\w+ \[[A-Z ]+\]$)"
+)
+_TIME = re.compile(r"^\[\d\d:\d\d:\d\d\] ?")
+# Errors about the text of a query, which say what is wrong with it; all others may quote a row.
+_ABOUT_SQL = re.compile(r"(Parser|Binder|Catalog) Error: [^\n]*")
+_ERROR_KIND = re.compile(r"\b([A-Z]\w*(?: \w+)? (?:Error|Exception))\b")
+# What an exception says that comes of no query's rows: there are no credentials, or none that count, or nobody answers.
+_UNREACHABLE = re.compile(
+    r"^(?:botocore\.exceptions\.(?!ClientError)|google\.auth\.exceptions\.|requests\.exceptions\.|urllib3\.exceptions\.)\w+: .*"
+    r"|^google\.api_core\.exceptions\.(?:Forbidden|Unauthorized|ServiceUnavailable|RetryError)\b.*"
+    r"|An error occurred \((?:AccessDenied|UnrecognizedClient|ExpiredToken|InvalidSignature)\w*\).*",
+    re.MULTILINE,
+)
+_SCAN_FAILED = "Error occurred while executing scan"
+_TAIL = 200  # lines of output that are kept, to say why a scan failed
+_SCHEMA_EVENTS = {
+    "missing_column_names": "missing",
+    "present_column_names": "not declared",
+    "column_type_mismatches": "of another type",
+    "column_index_mismatches": "in another place",
+}
+_GRACE = 5.0  # seconds to end by itself after it was asked to
+
+
+class ExpectedCheck(Protocol):
+    """What a scan must know of a check that it runs: see ``quality.checks.Check``."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def definition(self) -> str: ...
+    @property
+    def threshold(self) -> str: ...
+    @property
+    def column(self) -> str | None: ...
+    @property
+    def shows_value(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a scan says of one check.
+
+    Attributes:
+        value: the measured value, of ``freshness`` in seconds; None where there is none, or it may not be shown.
+        threshold: as SodaCL has it, e.g. ``> 0``.
+        message: why it could not be evaluated, or which columns are wrong; never a value of a row.
+    """
+
+    name: str
+    outcome: Outcome
+    definition: str
+    value: float | int | None = None
+    threshold: str = ""
+    column: str | None = None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a scan says of a table.
+
+    Attributes:
+        table: namespace.name.
+        checks: all that were asked for, in their order. One without a result is in error.
+        errors: of the scan as a whole.
+        duration: of Soda's process, in seconds.
+        snapshot_id: of the scanned snapshot; None where the data source reads the current one.
+    """
+
+    table: str
+    checks: tuple[CheckResult, ...]
+    errors: tuple[str, ...] = ()
+    duration: float = 0.0
+    snapshot_id: int | None = None
+
+    @property
+    def worst(self) -> Outcome:
+        """The worst outcome of all checks; of a scan with errors, error."""
+        return max(["error" if self.errors else "pass", *(check.outcome for check in self.checks)], key=lambda outcome: _RANK[outcome])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {**asdict(self), "checks": [asdict(check) for check in self.checks], "errors": list(self.errors)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ScanResult:
+        """The inverse of ``as_dict``."""
+        return cls(**{**data, "checks": tuple(CheckResult(**check) for check in data["checks"]), "errors": tuple(data["errors"])})
+
+
+def run_scan(
+    table: str,
+    data_source: str,
+    configuration: Path,
+    checks: Path,
+    expected: Sequence[ExpectedCheck],
+    *,
+    timeout: float,
+    log: Callable[[str], None],
+    now: datetime | None = None,
+) -> ScanResult:
+    """Runs ``soda scan`` once.
+
+    Args:
+        data_source: its name in the configuration file.
+        expected: the checks of the file ``checks``, each of which gets a result.
+        timeout: seconds after which the process is ended.
+        log: takes what Soda prints, line by line, as it comes.
+        now: what freshness is measured against; without it, the time of the scan.
+
+    Raises:
+        ScanTimeoutError, ScanCrashedError, InvalidChecksError, DataSourceUnreachableError: there is no result, and why.
+        MissingExtraError: Soda is not installed.
+    """
+    with tempfile.TemporaryDirectory(prefix="lakehouse-soda-") as name:
+        folder = Path(name)
+        results = folder / "results.json"
+        command = [*_soda(), "scan", "-d", data_source, "-c", str(configuration.absolute()), "-srf", str(results)]
+        command += ["-v", f"NOW={now.isoformat()}"] if now else []
+        start = time.monotonic()
+        code, tail = _run(table, [*command, str(checks.absolute())], folder, timeout, log)
+        duration = time.monotonic() - start
+        data = _read(results) if code in _WITH_RESULT else None
+        if data is None:
+            how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code} and no result"
+            raise ScanCrashedError(f"The soda scan of {table} {how}. See its lines in the log, and the memory of the machine.")
+    _raise_unreachable(table, data, tail)
+    return _result(table, data, expected, duration)
+
+
+def _soda() -> list[str]:
+    soda = Path(sys.executable).parent / "soda"
+    if not soda.exists():
+        raise MissingExtraError("soda", "A soda scan")
+    return [str(soda)]
+
+
+def _run(table: str, command: list[str], folder: Path, timeout: float, log: Callable[[str], None]) -> tuple[int, list[str]]:
+    """The exit code, negative for the signal that killed the process; and the last lines of its output, which may quote rows."""
+    _silence(folder)
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=_environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # so that all of it can be ended
+    )
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill(process)
+
+    tail: deque[str] = deque(maxlen=_TAIL)
+    timer = threading.Timer(min(timeout, threading.TIMEOUT_MAX), end)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        with process.stdout:
+            for line in process.stdout:
+                text = _TIME.sub("", line.rstrip())
+                tail.append(text)
+                if _SAFE_LINE.match(text):
+                    log(text)
+        code = process.wait()
+    except BaseException:
+        _kill(process)
+        raise
+    finally:
+        timer.cancel()
+    if late.is_set():
+        raise ScanTimeoutError(f"The soda scan of {table} took more than {timeout:g} s, and was ended. Raise LAKEHOUSE_SCAN_TIMEOUT.")
+    return code, list(tail)
+
+
+def _silence(folder: Path) -> None:
+    """Soda looks for a file of its own in the home folder, then in the working one. Where there is none, it makes one at home."""
+    path = folder / ".soda" / "config.yml"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"send_anonymous_usage_stats": False, "user_cookie_id": "none"}), encoding="utf-8")
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(_GRACE)
+    except subprocess.TimeoutExpired:
+        pass
+    with suppress(ProcessLookupError):  # what it started may be there when it is gone
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The variables that a data source's client may need, and none that change Soda's checks or send its telemetry.
+
+    Soda would also take those of any ``.env`` file above the folder in which it is installed.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SODA_", "OTEL_", "LAKEHOUSE_")) and name != "NOW"}
+    return {**kept, "OTEL_SDK_DISABLED": "true", "PYTHON_DOTENV_DISABLED": "true", "TZ": "UTC", "TMPDIR": str(folder), "COLUMNS": "1000"}
+
+
+def _read(results: Path) -> dict[str, Any] | None:
+    try:
+        data = json.loads(results.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def _raise_unreachable(table: str, data: Mapping[str, Any], tail: Sequence[str]) -> None:
+    """Raises where the scan ended before any query had an answer."""
+    errors = [str(line.get("message", "")) for line in data.get("logs", []) if line.get("level") == "error"]
+    exceptions = [query.get("exception") for query in data.get("queries", [])]
+    reasons = [_safe(message) for message in errors if message.startswith("Could not connect to data source")]
+    if exceptions and all(exceptions):
+        # The first of a chain is the cause, the last says it best.
+        reasons += [found[-1] for text in exceptions[:1] if (found := _UNREACHABLE.findall(text))]
+    elif not exceptions and not reasons and any(message.startswith(_SCAN_FAILED) for message in errors):
+        start = next(index for index, line in enumerate(tail) if line.startswith(_SCAN_FAILED))
+        reason = next((line.strip(" |") for line in tail[start + 1 :] if line.startswith("  | ")), "it gives no reason")
+        if not re.search("credentials|Did you install module", reason):
+            raise ScanCrashedError(f"The soda scan of {table} failed before its first query: {reason}")
+        reasons.append(reason)
+    if reasons:
+        raise DataSourceUnreachableError(f"The soda scan of {table} does not reach its data source: {reasons[0]}")
+
+
+def _result(table: str, data: Mapping[str, Any], expected: Sequence[ExpectedCheck], duration: float) -> ScanResult:
+    raw = [str(line.get("message", "")) for line in data.get("logs", []) if line.get("level") == "error"]
+    reasons = tuple(dict.fromkeys(filter(None, map(_safe, raw))))
+    found = {str(check.get("name")): check for check in data.get("checks", [])}
+    if any(message.startswith(("Invalid ", "YAML syntax error")) for message in raw) and not found:
+        raise InvalidChecksError(f"Soda does not take the checks of {table}: {'; '.join(reasons)}. See lakehouse checks {table}.")
+    results = tuple(_check(check, found.get(check.name), reasons) for check in expected)
+    unexplained = reasons if reasons and all(check.outcome != "error" for check in results) else ()
+    return ScanResult(table, results, unexplained, round(duration, 3))
+
+
+def _check(expected: ExpectedCheck, found: Mapping[str, Any] | None, reasons: Sequence[str]) -> CheckResult:
+    outcome = found.get("outcome") if found else None
+    result = CheckResult(expected.name, "error", expected.definition, None, expected.threshold, expected.column)
+    if found is None or outcome not in ("pass", "warn", "fail"):
+        reason = "; ".join(reasons) or "its scan ended early, by an error whose text may quote rows and is left out"
+        message = f"Soda could not evaluate it: {reason.rstrip('.!')}."
+        return CheckResult(**{**asdict(result), "message": message})
+    diagnostics = found.get("diagnostics") or {}
+    value = diagnostics.get("value") if expected.shows_value else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = None
+    elif diagnostics.get("measure") == "time":
+        value = value / 1000
+    return CheckResult(**{**asdict(result), "outcome": outcome, "value": value, "message": _schema_message(diagnostics)})
+
+
+def _schema_message(diagnostics: Mapping[str, Any]) -> str:
+    """Which columns a schema check finds wrong."""
+    told = [f"{', '.join(sorted(names))} {what}" for key, what in _SCHEMA_EVENTS.items() if (names := diagnostics.get(key))]
+    return f"Columns: {'; '.join(told)}." if told else ""
+
+
+def _safe(message: str) -> str:
+    """What an error says, without what may be a row's value."""
+    if (about_sql := _ABOUT_SQL.search(message)) is not None:
+        return about_sql.group()
+    if message.startswith(("Could not connect", "Invalid check", "YAML syntax error")):
+        return message.split("\n")[0]
+    if message.startswith(_SCAN_FAILED):
+        return ""
+    kind = _ERROR_KIND.search(message.partition(":")[2])
+    return f"{message.partition(':')[0]}" + (f": {kind.group()}, whose text may quote rows and is left out" if kind else "")

@@ -1,0 +1,33 @@
+"""Audited writes on the backends whose catalog this project does not bring along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auditing import audit_of, audited_ids, events, ids, land, main_of, publish_open
+
+from lakehouse.audit import drop
+
+if TYPE_CHECKING:
+    from conftest import Lakehouse
+
+BACKENDS = ["aws-glue"]
+
+
+def test_rows_are_unseen_until_they_are_published_and_come_again_after_a_drop(lakehouse: Lakehouse) -> None:
+    template = events(lakehouse)
+    land(lakehouse, "a", 1, 2)
+    for run, seen in (("of an empty table", []), ("of one with rows", [1, 2])):
+        if seen:
+            land(lakehouse, "b", 3)
+        before = main_of(lakehouse)
+        assert lakehouse.run(template, run).audit is True
+        assert (main_of(lakehouse), ids(lakehouse)) == (before, seen)
+        drop(lakehouse.table("lake.events"), timeout=10)
+        assert main_of(lakehouse) == before
+        assert lakehouse.run(template, run).audit is True
+        assert audited_ids(lakehouse) == ([1, 2, 3] if seen else [1, 2])
+        assert audit_of(lakehouse).run_id == run
+        publish_open(lakehouse)
+    assert ids(lakehouse) == [1, 2, 3]
+    assert lakehouse.run(template, "again").source_files == 0
