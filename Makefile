@@ -12,7 +12,7 @@ export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev quality test test-aws torture lint lint-terraform format generate lock bench
+.PHONY: help setup demo demo-flights dev quality soda-config test test-aws torture lint lint-terraform format generate lock bench
 .PHONY: aws-validate aws-plan aws-apply aws-destroy clean clean-data
 
 help: ## Show this list
@@ -46,6 +46,9 @@ dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wai
 
 quality: setup ## Run the quality checks of all tables (TABLES="event_stream …"); exit code 1 where one fails
 	@$(BIN)/python -m quality $(TABLES)
+
+soda-config: setup ## Write quality/configuration.yaml, for soda scans by hand, from Terraform's outputs (CLOUD=aws or gcp)
+	@$(BIN)/python -m quality.configuration --terraform terraform/$(or $(CLOUD),aws)
 
 test: setup ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal

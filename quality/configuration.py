@@ -1,13 +1,24 @@
-"""Soda's ``configuration.yaml`` for each kind of data source. No secret is in it: credentials are those of the environment."""
+"""Soda's ``configuration.yaml`` for each kind of data source. No secret is in it: credentials are those of the environment.
+
+    python -m quality.configuration --terraform terraform/aws
+
+writes one for whoever runs ``soda scan`` by hand on a cloud, with a data source for each namespace.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lakehouse.errors import SettingsError
-from lakehouse.settings import LakehouseSettings
+from lakehouse.cli_output import ERR, OUT
+from lakehouse.errors import LakehouseError, SettingsError
+from lakehouse.lint import load_templates
+from lakehouse.settings import PROJECT_ROOT, LakehouseSettings
+from lakehouse.terraform import terraform_environment
 
 DATA_SOURCE = "lakehouse"
 # Of the memory that is given, each of DuckDB's threads holds rows of its own.
@@ -55,15 +66,62 @@ def bigquery_configuration(settings: LakehouseSettings, namespace: str) -> dict[
     }
 
 
-def write_configuration(path: Path, configuration: dict[str, Any], name: str = DATA_SOURCE) -> Path:
-    """Writes the file, which only its owner reads, and returns its path."""
+_CLOUDS: Mapping[str, Callable[[LakehouseSettings, str], dict[str, Any]]] = {
+    "aws-glue": athena_configuration,
+    "gcp": bigquery_configuration,
+}
+
+
+def cloud_configurations(settings: LakehouseSettings) -> dict[str, dict[str, Any]]:
+    """A data source for each namespace of the templates, by its name. Raises SettingsError where the backend has none."""
+    if settings.backend not in _CLOUDS:
+        raise SettingsError(
+            f"The backend {settings.backend} is scanned by DuckDB, over a snapshot that only lives as long as its scan: run make quality."
+        )
+    templates = load_templates(settings.templates, settings.variables)
+    return {name: _CLOUDS[settings.backend](settings, name) for name in sorted({template.namespace for template in templates})}
+
+
+def write_configuration(path: Path, configuration: dict[str, Any]) -> Path:
+    """Writes the file with one data source, ``lakehouse``, and returns its path."""
+    return write_configurations(path, {DATA_SOURCE: configuration})
+
+
+def write_configurations(path: Path, configurations: Mapping[str, dict[str, Any]]) -> Path:
+    """Writes the file with some data sources, by name; only its owner reads it. Returns its path."""
     path.touch(mode=0o600)
     # JSON is YAML in which no text can be taken for anything else.
-    path.write_text(json.dumps({f"data_source {name}": configuration}, indent=2) + "\n", encoding="utf-8")
+    sources = {f"data_source {name}": configuration for name, configuration in configurations.items()}
+    path.write_text(json.dumps(sources, indent=2) + "\n", encoding="utf-8")
     return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Writes the configuration of an applied Terraform root. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "python -m quality.configuration",
+        description="Write Soda's configuration of a cloud from Terraform's outputs.",
+        epilog="Example: python -m quality.configuration --terraform terraform/aws. "
+        "Then: soda scan -d lakehouse -c quality/configuration.yaml quality/soda_checks/event_stream_checks.yaml",
+    )
+    parser.add_argument("--terraform", type=Path, required=True, help="the applied Terraform root")
+    parser.add_argument("--output", type=Path, default=PROJECT_ROOT / "quality" / "configuration.yaml", help="the file to write")
+    options = parser.parse_args(arguments)
+    try:
+        found = cloud_configurations(LakehouseSettings.load(**terraform_environment(options.terraform)))
+        write_configurations(options.output, found)
+    except LakehouseError as error:
+        ERR.print(f"error: {error}", style="red", markup=False)
+        return 1
+    OUT.print(f"{options.output} has the data sources {', '.join(found)}.", markup=False)
+    return 0
 
 
 def _required(value: str | None, variable: str) -> str:
     if not value:
         raise SettingsError(f"{variable} is not set, which Soda's data source needs. Set it: lakehouse env --terraform terraform/<cloud>")
     return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,6 +11,9 @@ output "environment" {
     LAKEHOUSE_READER_ROLE = module.iam.role_arns["reader"]
     LAKEHOUSE_WRITER_ROLE = module.iam.role_arns["writer"]
     LAKEHOUSE_ADMIN_ROLE  = module.iam.role_arns["admin"]
+    # Soda scans as the pipelines' role.
+    LAKEHOUSE_ATHENA_WORKGROUP = module.athena.workgroups["writer"]
+    LAKEHOUSE_ATHENA_RESULTS   = module.athena.results_locations["writer"]
   }
 }
 
