@@ -17,7 +17,7 @@ def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
-@pytest.mark.parametrize("package", ["lakehouse", "dagster_project"])
+@pytest.mark.parametrize("package", ["lakehouse", "dagster_project", "quality"])
 def test_the_map_names_every_module(package: str) -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     plan = page.split("```")[1]
