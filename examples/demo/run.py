@@ -49,7 +49,7 @@ def main() -> None:
         "[bold]Next:[/]\n"
         "  .venv/bin/lakehouse show event_stream     columns, partitions, snapshots and rows; personal data is masked\n"
         "  make dev                                  Dagster's web page on this lakehouse\n"
-        "  make quality                              every check of these tables, and what it found\n"
+        "  make quality                              every check of these tables; freshness fails, for the sample is of 2024\n"
         "  make demo                                 again: two more days of files, and only those are loaded\n"
         "  make demo-flights                         664,839 real events, month by month\n"
         "  table-templates/*.yaml                    the files that all of this follows"
