@@ -316,7 +316,8 @@ def check_destroy(
     """Say whether terraform destroy would lose files; exit code 1 if warehouse or landing has any. make aws-destroy asks it first."""
     from lakehouse.terraform import check_destroy as buckets_to_destroy
 
-    OUT.print(f"{' and '.join(buckets_to_destroy(terraform))} are empty.")
+    buckets = buckets_to_destroy(terraform)
+    OUT.print(f"Empty: {', '.join(buckets)}" if buckets else "There is no warehouse and no landing bucket in Terraform's state.")
 
 
 @app.command(epilog="Example: lakehouse env --terraform terraform/aws")
