@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import Any
+from datetime import timedelta
 
 from rich.table import Table as Grid
 from rich.text import Text
@@ -108,8 +108,11 @@ def _print_results(results: Sequence[ScanResult]) -> None:
 
 
 def _value(check: CheckResult) -> Text:
-    value: Any = check.value
-    return Text("" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.6g}")
+    if check.value is None:
+        return Text()
+    if check.definition.startswith("freshness("):
+        return Text(str(timedelta(seconds=round(check.value))))
+    return Text(f"{check.value:,.0f}" if float(check.value).is_integer() else f"{check.value:,.3f}")
 
 
 def _tell(what: str, message: str, style: str) -> None:

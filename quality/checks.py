@@ -34,7 +34,7 @@ class Check:
         severity: ``warn`` where it has only ``warn:`` thresholds.
         source: the template, or the SodaCL file and line; relative to the project where possible.
         shows_value: False where its value could be one of a pii or restricted column's.
-        sodacl: the entry of a ``checks for`` list, with ``name`` set.
+        sodacl: the entry of a ``checks for`` list as Soda gets it, with ``name`` set.
     """
 
     name: str

@@ -222,10 +222,8 @@ def _silence(folder: Path) -> None:
 def _kill(process: subprocess.Popen[str]) -> None:
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        pass
     with suppress(ProcessLookupError):  # what it started may be there when it is gone
         os.killpg(process.pid, signal.SIGKILL)
 

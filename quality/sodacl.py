@@ -52,7 +52,7 @@ class Entry:
         severity: ``warn`` where it has only ``warn:`` thresholds.
         counts: whether its value is a number of rows, never a value of one.
         about_columns: whether ``arguments`` are all that its value can tell of.
-        sodacl: the entry with its name, for a checks file.
+        sodacl: the entry with its name, for a checks file that Soda reads.
     """
 
     name: str
@@ -95,8 +95,28 @@ def read_entry(entry: Any) -> Entry:
         severity="warn" if "warn" in thresholds and "fail" not in thresholds else "error",
         counts=metric in _COUNTS or key in ("failed rows", "schema"),
         about_columns=in_columns,
-        sodacl={key: {**details, "name": name}},
+        sodacl=_for_soda(key, details, name),
     )
+
+
+def _for_soda(key: str, details: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The entry as Soda gets it: named, and so that no rows leave the data source.
+
+    For a ``failed rows`` check Soda would fetch every failing row, a minute for five million, only to count them: the
+    same check as a metric of the number of rows counts them where they are.
+    """
+    if key == "schema" or not (_METRIC.match(key) or key == "failed rows"):
+        return {key: {**details, "name": name}}
+    sql = {word: details[word] for word in ("fail condition", "fail query") if word in details}
+    if key != "failed rows" or len(sql) != 1:
+        return {key: {**details, "samples limit": 0, "name": name}}
+    thresholds = {word: details[word] for word in ("warn", "fail") if word in details}
+    metric = f"rows_{name}"
+    if "fail condition" in sql:
+        counting = {f"{metric} expression": f"count(case when ({sql['fail condition']}\n) then 1 end)"}
+    else:
+        counting = {f"{metric} query": f"select count(*) from ({str(sql['fail query']).strip().rstrip(';')}\n) as failed_rows"}
+    return {metric if thresholds else f"{metric} = 0": {**counting, **thresholds, "name": name}}
 
 
 def _key_and_details(entry: Any) -> tuple[str, Mapping[str, Any]]:

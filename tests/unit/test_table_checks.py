@@ -183,7 +183,30 @@ def test_each_form_of_sodacl_has_a_name_a_threshold_and_the_columns_it_reads(
 def test_a_definition_is_one_line_with_all_that_matters(checks: Checks) -> None:
     found = checks("- failed rows:\n    name: odd\n    fail query: |\n      select 1\n      from orders\n")
     assert found["odd"].definition == "failed rows: {fail query: select 1 from orders}"
-    assert found["odd"].sodacl == {"failed rows": {"fail query": "select 1\nfrom orders\n", "name": "odd"}}
+
+
+def test_rows_that_fail_are_counted_where_they_are_and_none_is_fetched(checks: Checks) -> None:
+    found = checks(
+        """
+        - failed rows:
+            name: odd
+            fail query: |
+              select id from orders where price < 0;
+        - failed rows:
+            name: cheap
+            fail condition: price < 1 -- euro
+            warn: when > 3
+        - missing_count(price) = 0:
+            samples limit: 100
+        """
+    )
+    assert found["odd"].sodacl == {
+        "rows_odd = 0": {"rows_odd query": "select count(*) from (select id from orders where price < 0\n) as failed_rows", "name": "odd"}
+    }
+    assert found["cheap"].sodacl == {
+        "rows_cheap": {"rows_cheap expression": "count(case when (price < 1 -- euro\n) then 1 end)", "warn": "when > 3", "name": "cheap"}
+    }
+    assert found["missing_count_price"].sodacl == {"missing_count(price) = 0": {"samples limit": 0, "name": "missing_count_price"}}
 
 
 def test_a_check_with_only_warn_thresholds_warns(checks: Checks) -> None:
