@@ -80,7 +80,7 @@ def plan(
     from lakehouse.plan import plan as plan_templates
 
     settings = LakehouseSettings.load()
-    chosen = _chosen(load_templates(settings.templates, settings.variables), tables or [])
+    chosen = _chosen(load_templates(settings.templates, settings.variables, tables or []), tables or [])
     planned = list(plan_templates(settings, open_catalog(settings), chosen))
     if as_json:
         print_json({"version": 1, "tables": [table.as_dict() for table in planned]})

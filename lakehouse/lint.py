@@ -32,21 +32,28 @@ class LintResult:
         return [problem for problem in self.problems if problem.severity == "error"]
 
 
-def load_templates(directory: Path, variables: Collection[str] = ()) -> list[TableTemplate]:
+def load_templates(directory: Path, variables: Collection[str] = (), only: Collection[str] = ()) -> list[TableTemplate]:
     """The templates of a folder, by table name.
+
+    Args:
+        only: as of ``lint_templates``.
 
     Raises:
         TemplateError: with every finding of every file, if any of them is an error.
         SettingsError: where there is no such folder.
     """
-    result = lint_templates(directory, variables)
+    result = lint_templates(directory, variables, only)
     if result.errors:
         raise TemplateError(result.errors)
     return result.templates
 
 
-def lint_templates(directory: Path, variables: Collection[str] = ()) -> LintResult:
+def lint_templates(directory: Path, variables: Collection[str] = (), only: Collection[str] = ()) -> LintResult:
     """Reads ``directory/*.yaml``. ``variables`` are the names that ``${NAME}`` may stand for.
+
+    Args:
+        only: tables, as name or namespace.name, that this is about; without them, all. The rules that look at other templates,
+            among them those that bind a feature table's SQL in DuckDB, take as long as all others, and are for these alone.
 
     Raises:
         SettingsError: where there is no such folder.
@@ -70,7 +77,7 @@ def lint_templates(directory: Path, variables: Collection[str] = ()) -> LintResu
     tables = {table for table, _, _ in declared}
     readings = [_Reading(path, document, variables, tables) for path, document in documents.items()]
     others = {reading.template.table_name: reading.template for reading in readings if reading.template and not reading.has_error}
-    for reading in [reading for reading in readings if not reading.has_error]:
+    for reading in [reading for reading in readings if not reading.has_error and reading.is_of(only)]:
         reading.judge_among(others)
     for reading in readings:
         result.problems += reading.sorted_problems()
@@ -140,6 +147,10 @@ class _Reading:
     @property
     def has_error(self) -> bool:
         return any(found.severity == "error" for found in self._problems)
+
+    def is_of(self, tables: Collection[str]) -> bool:
+        """Whether the template is that of one of these tables; of no tables, every one is."""
+        return not tables or (self.template is not None and not {self.template.name, self.template.table_name}.isdisjoint(tables))
 
     def judge_among(self, others: Mapping[str, TableTemplate]) -> None:
         """Applies the rules that see other templates, too."""

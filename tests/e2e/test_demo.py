@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 
-def run(data: Path, *command: str) -> str:
+def run(data: Path, *command: str, code: int = 0) -> str:
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(data / "dagster"),
@@ -22,7 +22,7 @@ def run(data: Path, *command: str) -> str:
         "COLUMNS": "200",
     }
     done = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
 
@@ -55,3 +55,8 @@ def test_demo_loads_what_is_new_and_nothing_twice(tmp_path: Path) -> None:
         "lakehouse.feature_table": 8_000,
         "lakehouse.scd_type2": 2_264,
     }
+    found = json.loads(run(tmp_path, "python", "-m", "quality", "--json", code=1))
+    outcomes = {(table["table"], check["name"]): check["outcome"] for table in found["tables"] for check in table["checks"]}
+    assert len(outcomes) > 30
+    # The sample is of January 2024.
+    assert {key for key, outcome in outcomes.items() if outcome != "pass"} == {("lakehouse.event_stream", "freshness_event_timestamp")}

@@ -65,6 +65,15 @@ def test_a_feature_table_that_is_right(problems: Callable[..., Found]) -> None:
     assert problems(features=FEATURES + '  window: 168h\n  lookback: 36h\n  cron: "0 2 * * *"\n') == []
 
 
+def test_whoever_asks_for_one_table_is_not_kept_waiting_by_the_sql_of_another(tmp_path: Path) -> None:
+    for name, text in {"events.yaml": EVENTS, "features.yaml": FEATURES, "features.sql": "select nothing"}.items():
+        (tmp_path / name).write_text(text)
+    assert lint_templates(tmp_path, only=["events"]).errors == []
+    for asked in ([], ["features"], ["shop.features", "events"]):
+        assert {error.file for error in lint_templates(tmp_path, only=asked).errors} == {str(tmp_path / "features.yaml")}
+    assert [template.name for template in lint_templates(tmp_path, only=["events"]).templates] == ["events", "features"]
+
+
 START = 'partitions: {start: "2024-01-01"}'
 DAY = "{name: day, type: date, required: true}"
 SPEC = "[{column: day, transform: identity}]"
