@@ -77,14 +77,18 @@ class TableChecks:
             description="Looks whether the newest rows of each table are as fresh as its checks want them.",
         )
 
-    def blocked_by(self, instance: DagsterInstance, template: TableTemplate) -> list[str]:
-        """The blocking checks of some table that failed last, as ``namespace.name: check``."""
-        blocking = {_key(template, check): check for check in self._checks[template.table_name] if check.blocking}
-        if not blocking:
-            return []
-        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(blocking))
-        failing = [key for key, record in latest.items() if key in blocking and _fails(instance, record, _step(template))]
-        return [f"{template.table_name}: {blocking[key].name}" for key in sorted(failing, key=lambda key: key.name)]
+    def failing(self, instance: DagsterInstance, templates: Iterable[TableTemplate]) -> dict[str, list[str]]:
+        """The blocking checks of some tables that failed last, by table name."""
+        blocking = {
+            _key(template, check): template for template in templates for check in self._checks[template.table_name] if check.blocking
+        }
+        # Dagster's storage is asked, because it has all at once, which the instance does not.
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(list(blocking)) if blocking else {}
+        failing: dict[str, list[str]] = {}
+        for key, record in sorted(latest.items(), key=lambda found: found[0].name):
+            if key in blocking and _fails(instance, record, _step(blocking[key])):
+                failing.setdefault(blocking[key].table_name, []).append(key.name)
+        return failing
 
 
 def _fails(instance: DagsterInstance, record: AssetCheckExecutionRecord, step: str) -> bool:

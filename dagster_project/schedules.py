@@ -139,17 +139,23 @@ def _blocked(
     instance: DagsterInstance, checks: TableChecks, tables: Sequence[TableTemplate], by_table: Mapping[str, TableTemplate]
 ) -> dict[str, str]:
     """Why tables wait, by table name: of what they read, be it through other tables here, a blocking check fails."""
-    failing = {name: found for name, template in by_table.items() if (found := checks.blocked_by(instance, template))}
+    reads = {template.table_name: _read_by(template, by_table) for template in tables}
+    failing = checks.failing(instance, [by_table[name] for name in sorted(set[str]().union(*reads.values()))])
     blocked: dict[str, str] = {}
-    for template in tables:
-        read, waiting = set[str](), [template]
-        while waiting:
-            inputs = [found for found in waiting.pop().input_templates(by_table) if found.table_name not in read]
-            read |= {found.table_name for found in inputs}
-            waiting += inputs
-        if found := [check for name in sorted(read & failing.keys()) for check in failing[name]]:
-            blocked[template.table_name] = f"is not computed while what it reads fails a blocking check: {', '.join(found)}."
+    for name, read in reads.items():
+        if found := [f"{table}: {check}" for table in sorted(read & failing.keys()) for check in failing[table]]:
+            blocked[name] = f"is not computed while what it reads fails a blocking check: {', '.join(found)}."
     return blocked
+
+
+def _read_by(template: TableTemplate, by_table: Mapping[str, TableTemplate]) -> set[str]:
+    """The tables that a feature table reads, be it through others."""
+    read, waiting = set[str](), [template]
+    while waiting:
+        inputs = [found for found in waiting.pop().input_templates(by_table) if found.table_name not in read]
+        read |= {found.table_name for found in inputs}
+        waiting += inputs
+    return read
 
 
 def _in_audit(tables: Iterable[TableTemplate]) -> dict[str, str]:
