@@ -127,6 +127,7 @@ bench: setup ## Run the benchmarks beside their alternatives (minutes; wants an 
 	$(BIN)/python benchmarks/merge.py
 	$(BIN)/python benchmarks/load_code_location.py
 	$(BIN)/python benchmarks/drift.py
+	$(BIN)/python benchmarks/soda_scan.py
 	$(BIN)/python benchmarks/aws.py
 
 clean: ## Remove .venv and caches; the demos' data stays

@@ -26,6 +26,7 @@ def connect(memory: int) -> Iterator[duckdb.DuckDBPyConnection]:
         }
         with duckdb.connect(config=config) as connection:
             connection.execute("set TimeZone = 'UTC'")
+            connection.execute("set enable_progress_bar = false")  # it goes to standard output
             yield connection
 
 

@@ -60,7 +60,7 @@ def write_view(
         "autoinstall_known_extensions": False,
     }
     with duckdb.connect(str(path), config=config) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")  # it would go to standard output
         types = _types(connection, schema)
         sources = [_reading(in_place, schema, types)] if in_place else []
         if others or not in_place:

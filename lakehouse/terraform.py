@@ -28,7 +28,10 @@ def terraform_environment(root: Path) -> dict[str, str]:
     if output is None:
         raise SettingsError(f"Terraform has no output `environment` in {root}. Apply it first: terraform -chdir={root} apply")
     values = {str(name): str(value) for name, value in output["value"].items()}
-    LakehouseSettings.load(**values)
+    try:
+        LakehouseSettings.load(**values)
+    except TypeError as error:
+        raise SettingsError(f"The output `environment` of {root} is of another version of this project: {error}. Apply it again.") from None
     return values
 
 
