@@ -3,6 +3,7 @@
 # No annotations from the future: Dagster looks for the context's type among them as it stands there.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dagster import (
@@ -14,6 +15,7 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetSelection,
+    DagsterEventType,
     DagsterInstance,
     DefaultScheduleStatus,
     JsonMetadataValue,
@@ -21,7 +23,6 @@ from dagster import (
     ScheduleDefinition,
     multi_asset_check,
 )
-from dagster._core.execution.stats import StepEventStatus
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord, AssetCheckExecutionRecordStatus
 
 from dagster_project.assets.common import asset_key
@@ -36,6 +37,10 @@ from quality.scan import scan_table
 
 # Under this key a materialization has the results of the audit that it passed.
 AUDIT = "audit"
+# … and an evaluation says that the rows it is about were not published.
+_UNPUBLISHED = "not_published"
+# Records of a check, of which most say something.
+_LOOKED_BACK = 100
 _SEVERITY: Mapping[Outcome, AssetCheckSeverity] = {"warn": AssetCheckSeverity.WARN}
 
 
@@ -91,19 +96,38 @@ class TableChecks:
         return failing
 
 
-def _fails(instance: DagsterInstance, record: AssetCheckExecutionRecord, step: str) -> bool:
-    """Whether a check failed when it was last run. One whose scan could not be made did not pass."""
+def _fails(instance: DagsterInstance, latest: AssetCheckExecutionRecord, step: str) -> bool:
+    """Whether a check failed when it was last run on rows that readers see."""
+    if (fails := _says(instance, latest, step)) is not None:
+        return fails
+    history = instance.event_log_storage.get_asset_check_execution_history(latest.key, limit=_LOOKED_BACK)
+    said = (_says(instance, record, step) for record in history if record.id < latest.id)
+    return next((fails for fails in said if fails is not None), False)
+
+
+def _says(instance: DagsterInstance, record: AssetCheckExecutionRecord, step: str) -> bool | None:
+    """Whether a record says that a check fails; None if it says nothing about the rows that readers see."""
     if record.status == AssetCheckExecutionRecordStatus.PLANNED:
-        if any(found.status == StepEventStatus.FAILURE for found in instance.get_run_step_stats(record.run_id, [step])):
-            return True
-        # Its step is still to come, or never came: the one before counts.
-        ended = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
-        before = instance.event_log_storage.get_asset_check_execution_history(record.key, limit=1, status=ended)
-        return bool(before) and _fails(instance, before[0], step)
+        return _was_not_made(instance, record, step) or None
     event = record.event and record.event.dagster_event
     evaluation = event and event.asset_check_evaluation_data
-    warns = isinstance(evaluation, AssetCheckEvaluation) and evaluation.severity == AssetCheckSeverity.WARN
-    return record.status == AssetCheckExecutionRecordStatus.FAILED and not warns
+    if isinstance(evaluation, AssetCheckEvaluation):
+        if _UNPUBLISHED in evaluation.metadata:
+            return None
+        if evaluation.severity == AssetCheckSeverity.WARN:
+            return False
+    return record.status == AssetCheckExecutionRecordStatus.FAILED
+
+
+def _was_not_made(instance: DagsterInstance, record: AssetCheckExecutionRecord, step: str) -> bool:
+    """Whether a run is over that should have made a check, and did not: its scan failed or was killed, or never came after new rows."""
+    run = instance.get_run_by_id(record.run_id)
+    if run is not None and not run.is_finished:
+        return False
+    if instance.get_run_step_stats(record.run_id, [step]):
+        return True
+    loads = instance.get_records_for_run(record.run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION).records
+    return any(load.asset_key == record.key.asset_key for load in loads)
 
 
 def _step(template: TableTemplate) -> str:
@@ -151,6 +175,8 @@ def _audit_of_run(context: AssetCheckExecutionContext, template: TableTemplate) 
 
 def check_result(settings: LakehouseSettings, check: Check, result: CheckResult, scan: ScanResult) -> dict[str, Any]:
     """The arguments of an asset check's result, or evaluation. Numbers are plotted over time."""
+    if scan.errors and result.outcome == "pass":  # something was not run as it is written: perhaps this
+        result = replace(result, outcome="error", message=f"The scan had errors: {'; '.join(scan.errors)}")
     metadata = {
         "value": result.value,
         **_told(settings, check),
@@ -174,11 +200,15 @@ def _told(settings: LakehouseSettings, check: Check) -> dict[str, Any]:
     return {"definition": check.definition, **({"threshold": check.threshold} if check.threshold else {}), "source": where}
 
 
-def report(instance: DagsterInstance, settings: LakehouseSettings, template: TableTemplate, scan: ScanResult) -> None:
-    """Shows the results of an audit that did not pass: its run ends before its checks have a step."""
-    checks = {check.name: check for check in table_checks(settings, template, "duckdb")}
+def report(instance: DagsterInstance, settings: LakehouseSettings, template: TableTemplate, scan: ScanResult, *, published: bool) -> None:
+    """Shows the results of a scan whose run ends before its checks have a step.
+
+    Args:
+        published: whether readers see the rows; if they do not, because an audit did not pass, nothing is blocked.
+    """
+    checks = {check.name: check for check in table_checks(settings, template, None if published else "duckdb")}
     for result in scan.checks:
-        evaluation = AssetCheckEvaluation(
-            asset_key=asset_key(template), check_name=result.name, **check_result(settings, checks[result.name], result, scan)
-        )
+        said = check_result(settings, checks[result.name], result, scan)
+        metadata = said["metadata"] if published else {**said["metadata"], _UNPUBLISHED: True}
+        evaluation = AssetCheckEvaluation(asset_key=asset_key(template), check_name=result.name, **{**said, "metadata": metadata})
         instance.report_runless_asset_event(evaluation)

@@ -96,14 +96,17 @@ def _feature_schedule(
     status: DefaultScheduleStatus,
 ) -> ScheduleDefinition:
     def evaluate(context: ScheduleEvaluationContext) -> Iterator[RunRequest | SkipReason]:
-        due = DueDays(open_catalog(LakehouseSettings.load()), by_table, context.scheduled_execution_time.astimezone(UTC).date())
+        catalog = open_catalog(LakehouseSettings.load())
+        due = DueDays(catalog, by_table, context.scheduled_execution_time.astimezone(UTC).date())
         looked_at: list[TableTemplate] = []
         failures: dict[str, Exception] = {}
-        blocked = _blocked(context.instance, checks, tables, by_table) | _in_audit(tables)
-        for name, reason in blocked.items():
-            context.log.warning(f"{name} {reason}")
+        blocked = _blocked(context.instance, checks, tables, by_table)
         for template in in_order(due, [template for template in tables if template.table_name not in blocked]):
             try:
+                if template.publish == "audited" and open_audit(load_table(catalog, template.table_name)) is not None:
+                    # Its last run's rows wait for somebody to publish or drop them.
+                    blocked[template.table_name] = f"is not computed while it has an open audit: lakehouse audit show {template.table_name}"
+                    continue
                 due.of(template)
                 looked_at.append(template)
             except Exception as error:  # one table's must not keep the others from being computed
@@ -112,6 +115,8 @@ def _feature_schedule(
                 failures[template.table_name] = error
         if failures and len(failures) == len(tables) - len(blocked):
             raise next(iter(failures.values()))
+        for name, reason in blocked.items():
+            context.log.warning(f"{name} {reason}")
         in_flight = days_in_flight(context.instance, looked_at)
         runs = plan_runs(due, looked_at, in_flight)
         not_now = _not_now(due, looked_at, runs)
@@ -156,15 +161,6 @@ def _read_by(template: TableTemplate, by_table: Mapping[str, TableTemplate]) -> 
         read |= {found.table_name for found in inputs}
         waiting += inputs
     return read
-
-
-def _in_audit(tables: Iterable[TableTemplate]) -> dict[str, str]:
-    """Why audited tables wait, by table name: their last run's rows do, for somebody to publish or drop them."""
-    waiting: dict[str, str] = {}
-    for template in (template for template in tables if template.publish == "audited"):
-        if open_audit(load_table(open_catalog(LakehouseSettings.load()), template.table_name)) is not None:
-            waiting[template.table_name] = f"is not computed while it has an open audit. See: lakehouse audit show {template.table_name}"
-    return waiting
 
 
 def days_in_flight(instance: DagsterInstance, tables: Iterable[TableTemplate]) -> dict[str, set[date]]:

@@ -27,7 +27,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import DataScan
 from pyiceberg.types import DateType, TimestamptzType
 
-from dagster_project.resources.audit import publish_audited
+from dagster_project.resources.audit import publish_audited, scan_before_failure
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.commit import Batch
 from lakehouse.engines import AppendFiles, ComputeDays, Engine, FilesNotTakenError, MergeFiles, Work, WriteResult, open_engine
@@ -104,6 +104,7 @@ class _WorkHandler(DbTypeHandler[Work]):
                 audit = publish_audited(context, connection, obj.template, error.result)
                 metadata = _metadata(context, connection, error.result)
                 context.log_event(AssetMaterialization(context.asset_key, metadata={**metadata, **audit}))
+                scan_before_failure(context, obj.template, error.result)
             raise
         audit = publish_audited(context, connection, obj.template, result)
         return {**_metadata(context, connection, result), **audit}

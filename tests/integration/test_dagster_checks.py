@@ -65,6 +65,7 @@ checks for orders:
       warn: when > 0
 """
 ORDERS = AssetKey(["shop", "orders"])
+DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -183,7 +184,7 @@ def test_a_blocking_check_keeps_what_follows_from_running_now_and_later(
     (lakehouse.settings.templates / "daily.sql").write_text("select $day as day, count(*) as orders from orders having count(*) > 0")
     lakehouse.template(EVENTS)
     lakehouse.template(FEATURES)
-    lakehouse.land("orders/1.jsonl", order(1, at=datetime(2024, 1, 1, tzinfo=UTC)) + order(1, at=datetime(2024, 1, 1, tzinfo=UTC)))
+    lakehouse.land("orders/1.jsonl", order(1, at=DAY) + order(1, at=DAY))
     done = run(ORDERS)
     assert not results(done)["duplicate_count_id"].passed
     assert not done.success
@@ -195,11 +196,79 @@ def test_a_blocking_check_keeps_what_follows_from_running_now_and_later(
 
     # Whoever repairs the table, and has it checked, lets the rest go on.
     lakehouse.table("shop.orders").delete("id = 1")
-    lakehouse.land("orders/2.jsonl", order(2, at=datetime(2024, 1, 1, tzinfo=UTC)))
+    lakehouse.land("orders/2.jsonl", order(2, at=DAY))
     assert results(run(ORDERS))["duplicate_count_id"].passed
     requests = features_tick(instance).run_requests
     assert requests
     assert {key.name for key in requests[0].asset_check_keys or ()} >= {"row_count", "missing_count_day"}
+
+
+@pytest.fixture
+def features(lakehouse: Lakehouse, checks: Path) -> None:
+    """The table of orders, of which one is there and checked, and features that read it."""
+    (lakehouse.settings.templates / "daily.sql").write_text("select $day as day, count(*) as orders from orders having count(*) > 0")
+    lakehouse.template(EVENTS)
+    lakehouse.template(FEATURES)
+    lakehouse.land("orders/1.jsonl", order(1, at=DAY))
+
+
+def test_rows_that_came_with_an_unreadable_file_are_checked_all_the_same(
+    lakehouse: Lakehouse, features: None, run: Run, instance: DagsterInstance, scans: list[list[str]]
+) -> None:
+    assert run(ORDERS).success
+    lakehouse.land("orders/2.jsonl", order(1, at=DAY))
+    lakehouse.land("orders/3.jsonl", '{"id": "x"}\n')
+    done = run(ORDERS)
+    assert "3.jsonl" in messages(done)
+    assert len(scans) == 2
+    assert "duplicate_count_id" in str(features_tick(instance).skip_message)
+
+
+def test_a_scan_that_could_not_be_made_blocks_until_one_passes_whatever_is_planned(
+    lakehouse: Lakehouse, features: None, run: Run, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(ORDERS).success
+    assert features_tick(instance).run_requests
+    lakehouse.land("orders/2.jsonl", order(2, at=DAY))
+    with monkeypatch.context() as patched:
+        patched.setenv("LAKEHOUSE_SCAN_TIMEOUT", "0.01")
+        assert not run(ORDERS).success
+    assert "duplicate_count_id" in str(features_tick(instance).skip_message)
+    defs = Definitions.merge(definitions(), Definitions(jobs=[define_asset_job("planned", AssetSelection.assets(ORDERS))]))
+    planned = instance.create_run_for_job(defs.resolve_job_def("planned"))
+    assert "duplicate_count_id" in str(features_tick(instance).skip_message)
+    instance.report_run_failed(planned)
+    assert "duplicate_count_id" in str(features_tick(instance).skip_message)
+    assert run(ORDERS).success
+    assert features_tick(instance).run_requests
+
+
+def test_an_audit_that_did_not_pass_blocks_nothing(lakehouse: Lakehouse, features: None, run: Run, instance: DagsterInstance) -> None:
+    lakehouse.template(f"{EVENTS}publish: audited\n")
+    assert run(ORDERS).success
+    lakehouse.land("orders/2.jsonl", order(1, at=DAY))
+    assert not run(ORDERS).success
+    assert features_tick(instance).run_requests
+
+
+def test_an_audited_table_that_is_not_there_keeps_no_other_from_being_computed(
+    lakehouse: Lakehouse, features: None, run: Run, instance: DagsterInstance
+) -> None:
+    other = FEATURES.replace("name: daily", "name: other").replace("pipeline:", "publish: audited\npipeline:")
+    (lakehouse.settings.templates / "other.yaml").write_text(other)
+    assert run(ORDERS).success
+    asked = features_tick(instance).run_requests
+    assert [key.to_user_string() for request in asked for key in request.asset_selection or ()] == ["shop/daily"]
+
+
+def test_an_audited_table_with_an_open_audit_is_not_computed_again(
+    lakehouse: Lakehouse, checks: Path, features: None, run: Run, instance: DagsterInstance
+) -> None:
+    lakehouse.template(FEATURES.replace("pipeline:", "publish: audited\npipeline:").replace("type: long}]", "type: long, required: true}]"))
+    (checks / "daily_checks.yaml").write_text("checks for daily:\n  - max(orders) < 1\n")
+    assert run(ORDERS).success
+    assert not run(AssetKey(["shop", "daily"]), partition_key="2024-01-01").success
+    assert "shop.daily is not computed while it has an open audit" in str(features_tick(instance).skip_message)
 
 
 def features_tick(instance: DagsterInstance) -> ScheduleExecutionData:
@@ -214,8 +283,7 @@ def test_a_run_with_a_failing_blocking_check_does_not_go_on_to_what_reads_the_ta
     (lakehouse.settings.templates / "daily.sql").write_text("select $day as day, count(*) as orders from orders having count(*) > 0")
     lakehouse.template(EVENTS.replace("identifier: [id]", "identifier: [id]\ntags: {a: b}"))
     lakehouse.template(FEATURES.replace("pipeline:", "owner: team-x\npipeline:"))
-    day = datetime(2024, 1, 1, tzinfo=UTC)
-    lakehouse.land("orders/1.jsonl", order(1, at=day) + order(1, at=day))
+    lakehouse.land("orders/1.jsonl", order(1, at=DAY) + order(1, at=DAY))
     done = run(ORDERS, AssetKey(["shop", "daily"]), partition_key="2024-01-01")
     assert not done.success
     assert [event.asset_key for event in done.get_asset_materialization_events()] == [ORDERS]
@@ -295,7 +363,7 @@ def test_freshness_is_looked_at_every_hour_by_itself(lakehouse: Lakehouse, check
     schedule = next(schedule for schedule in defs.schedules or () if schedule.name == "freshness")
     assert schedule.cron_schedule == "50 * * * *"
     job = defs.resolve_job_def(schedule.job_name)
-    lakehouse.land("orders/1.jsonl", order(1, at=datetime(2024, 1, 1, tzinfo=UTC)))
+    lakehouse.land("orders/1.jsonl", order(1, at=DAY))
     lakehouse.run(lakehouse.template_of("shop.orders"))
     done = job.execute_in_process(instance=instance)
     assert {name: found.passed for name, found in results(done).items()} == {"freshness_at": False}
