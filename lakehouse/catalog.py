@@ -14,7 +14,7 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import OperationalError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random
 
-from lakehouse.errors import CatalogError, LakehouseError, MissingExtraError
+from lakehouse.errors import CatalogError, LakehouseError, MissingExtraError, SettingsError
 from lakehouse.settings import LakehouseSettings
 
 # Writers wait for each other's SQLite lock this long, in seconds, before a commit is tried again.
@@ -26,8 +26,10 @@ def open_catalog(settings: LakehouseSettings) -> Catalog:
     """The PyIceberg catalog of the settings' backend.
 
     Raises:
-        CatalogError: it cannot be opened; MissingExtraError: its client is not installed.
+        CatalogError: it cannot be opened; MissingExtraError: its client is not installed; SettingsError: it has no branches.
     """
+    if settings.branch != "main" and settings.backend != "aws-nessie":  # else the rows would go where everybody reads them
+        raise SettingsError(f"LAKEHOUSE_BRANCH is {settings.branch!r}, and the backend {settings.backend} has no branches. Unset it.")
     with catalog_errors(f"The catalog of the backend {settings.backend} does not open"):
         return _load(settings.catalog_name, catalog_properties(settings))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from lakehouse import cli_audit
+from lakehouse import cli_audit, cli_branch
 from lakehouse.cli_output import ERR, OUT, print_grid, print_json
 from lakehouse.errors import CatalogError, LakehouseError, Problem, SettingsError, TableMismatchError
 from lakehouse.settings import LakehouseSettings, unknown_variables
@@ -26,6 +26,7 @@ app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="An Apache Iceberg lakehouse from YAML templates."
 )
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_branch.app, name="branch")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
@@ -47,8 +48,12 @@ def lint(as_json: Json = False, strict: Annotated[bool, typer.Option(help="Warni
     """Check every template and report every finding. Exit code 1 if there is an error."""
     from lakehouse.lint import lint_templates
 
+    # As in cli_checks.py: the command line is the outermost layer, and knows of `quality` when it is asked.
+    from quality.lint import lint_checks
+
     settings = LakehouseSettings.load()
     result = lint_templates(settings.templates, settings.variables)
+    result.problems += lint_checks(settings, result.templates)
     if as_json:
         print_json([vars(problem) for problem in result.problems])
     else:

@@ -20,6 +20,9 @@ from lakehouse.pipelines import VARIABLE
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 Backend = Literal["local", "aws-glue", "aws-nessie", "gcp"]
 _MIB = 1024 * 1024
+# Nessie's rule, but for the slash: the name is a part of the catalog's URL.
+BRANCH_NAME = re.compile(r"[A-Za-z](?!.*\.\.)[A-Za-z0-9._-]*(?<!\.)")
+BRANCH_RULE = "a branch's name is a letter, followed by letters, digits, and . _ or -, with no slash, and no dot at its end."
 
 
 class LakehouseSettings(BaseSettings):
@@ -129,7 +132,9 @@ class LakehouseSettings(BaseSettings):
         None, validation_alias="LAKEHOUSE_ATHENA_WORKGROUP", description="aws-glue: where Soda's queries run; Terraform's output."
     )
     athena_results: str | None = Field(
-        None, validation_alias="LAKEHOUSE_ATHENA_RESULTS", description="aws-glue: where that workgroup's results go, s3://…; Terraform's output."
+        None,
+        validation_alias="LAKEHOUSE_ATHENA_RESULTS",
+        description="aws-glue: where that workgroup's results go, s3://…; Terraform's output.",
     )
     nessie_uri: str | None = Field(None, validation_alias="NESSIE_URI", description="aws-nessie: the server, without /iceberg.")
     branch: str = Field("main", validation_alias="LAKEHOUSE_BRANCH", description="aws-nessie: the branch that everything reads and writes.")
@@ -195,10 +200,22 @@ class LakehouseSettings(BaseSettings):
             wrong.append(
                 f"LAKEHOUSE_WAREHOUSE is {self.warehouse!r}; the backend {self.backend} needs a location that starts with {scheme}."
             )
+        if self.backend == "aws-nessie":
+            wrong += self._wrong_about_nessie()
         if wrong:
             raise SettingsError("\n".join([*wrong, "See docs/configuration-reference.md."]))
         if not scheme:
             _ = self.warehouse_folder
+
+    def _wrong_about_nessie(self) -> list[str]:
+        wrong = []
+        if self.nessie_uri and not re.fullmatch(r"https?://[^\s/]+(/(?!.*(iceberg|api)/?$)\S*)?", self.nessie_uri):
+            wrong.append(f"NESSIE_URI is {self.nessie_uri!r}; it is the server's URL, https://…, without /iceberg and /api.")
+        if not BRANCH_NAME.fullmatch(self.branch):
+            wrong.append(f"LAKEHOUSE_BRANCH is {self.branch!r}; {BRANCH_RULE}")
+        if self.nessie_credential and not (self.nessie_oauth_uri and ":" in self.nessie_credential.get_secret_value()):
+            wrong.append("NESSIE_CREDENTIAL is client id:secret, and needs NESSIE_OAUTH_URI, where it is exchanged for a token.")
+        return wrong
 
     def _value_of(self, variable: str) -> Any:
         return next(getattr(self, name) for name, field in type(self).model_fields.items() if field.validation_alias == variable)

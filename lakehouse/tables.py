@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
+from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
@@ -16,6 +17,9 @@ from lakehouse.schema_plan import former_names_property
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.template import TableTemplate
+
+if TYPE_CHECKING:
+    from lakehouse.nessie import NessieCatalog
 
 
 class Tables(Protocol):
@@ -71,7 +75,7 @@ class CatalogTables:
             location=table_location(self._settings, template.namespace, template.name),
             partition_spec=template.iceberg_partition_spec(schema),
             sort_order=template.iceberg_sort_order(schema),
-            properties={"format-version": "2", **template.table_properties, **former_names_property(template, schema)},
+            properties={"format-version": "2", **template.table_properties, **former_names_property(template, self._numbered(schema))},
         )
 
     def properties(self, template: TableTemplate) -> Mapping[str, str]:
@@ -79,6 +83,10 @@ class CatalogTables:
 
     def check(self, plan: TablePlan) -> None:
         """The catalog has no grants on columns."""
+
+    def _numbered(self, schema: Schema) -> Schema:
+        """The top fields with the ids that they get in the catalog."""
+        return schema
 
     def _ensure_namespace(self, namespace: str) -> None:
         try:
@@ -88,4 +96,19 @@ class CatalogTables:
             return
 
 
-_BACKENDS: dict[str, Callable[[LakehouseSettings, Catalog], Tables]] = {"aws-glue": GlueTables}
+class NessieTables(CatalogTables):
+    """Tables in Nessie, which are looked at without their history."""
+
+    def load(self, template: TableTemplate) -> Table | None:
+        try:
+            return cast("NessieCatalog", self._catalog).load_without_history(template.table_name)
+        except NoSuchTableError:
+            return None
+
+    def _numbered(self, schema: Schema) -> Schema:
+        from lakehouse.nessie import numbered_by_nessie
+
+        return numbered_by_nessie(schema)
+
+
+_BACKENDS: dict[str, Callable[[LakehouseSettings, Catalog], Tables]] = {"aws-glue": GlueTables, "aws-nessie": NessieTables}

@@ -14,10 +14,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 from moto.athena.models import AthenaBackend
 from moto.athena.responses import AthenaResponse
 from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult, EmptyResult
+from moto.dynamodb.models.dynamo_type import DynamoType, Item
+from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.ecs.models import Service
+from moto.ecs.responses import EC2ContainerServiceResponse
 from moto.glue.exceptions import EntityNotFoundException, GlueClientError
 from moto.glue.models import FakeTable, GlueBackend, glue_backends
 from moto.glue.responses import GlueResponse
@@ -46,6 +51,10 @@ def correct_moto() -> None:
         _athena_work_groups_may_have_no_tags,
         _s3_ignores_statements_about_tls,
         _s3_log_buckets_may_have_any_policy,
+        _ecs_services_run,
+        _autoscaling_targets_have_tags,
+        _security_group_rules_keep_their_descriptions,
+        _dynamodb_updates_keep_bytes,
     ):
         correction()
 
@@ -479,3 +488,89 @@ def _s3_log_buckets_may_have_any_policy() -> None:
         )
 
     FakeBucket._log_permissions_enabled_policy = staticmethod(permitted)  # type: ignore[method-assign]
+
+
+def _ecs_services_run() -> None:
+    """In moto no task ever runs, so that Terraform waits for the service; and it forgets some of what a service is created with."""
+    remembered = {
+        "healthCheckGracePeriodSeconds": "health_check_grace_period_seconds",
+        "availabilityZoneRebalancing": "availability_zone_rebalancing",
+        "deploymentConfiguration": "deployment_configuration",
+    }
+    create = EC2ContainerServiceResponse.create_service
+
+    def create_service(self: EC2ContainerServiceResponse) -> ActionResult:
+        answer, asked = create(self), json.loads(self.body)
+        service: Service = answer.result["service"]  # type: ignore[index]
+        service.running_count, service.pending_count = service.desired_count, 0
+        for deployment in service.deployments:
+            deployment.update(runningCount=service.desired_count, pendingCount=0, rolloutState="COMPLETED")
+        for name, attribute in remembered.items():
+            if name in asked:
+                setattr(service, attribute, asked[name])
+        return answer
+
+    _replace(EC2ContainerServiceResponse, create_service=create_service)
+
+
+def _autoscaling_targets_have_tags() -> None:
+    """moto has none of the tag calls of Application Auto Scaling."""
+    register = ApplicationAutoScalingResponse.register_scalable_target
+
+    def tags(self: ApplicationAutoScalingResponse, arn: str) -> dict[str, str]:
+        targets = [target for by_id in self.applicationautoscaling_backend.targets.values() for target in by_id.values()]
+        found = next((target for target in targets if target.arn == arn), None)
+        if found is None:
+            raise JsonRESTError("ResourceNotFoundException", f"No scalable target has the ARN {arn}.")
+        return found.__dict__.setdefault("tags", {})
+
+    def register_scalable_target(self: ApplicationAutoScalingResponse) -> str:
+        answer = register(self)
+        tags(self, json.loads(answer)["ScalableTargetARN"]).update(json.loads(self.body).get("Tags") or {})
+        return answer
+
+    def list_tags_for_resource(self: ApplicationAutoScalingResponse) -> str:
+        return json.dumps({"Tags": tags(self, json.loads(self.body)["ResourceARN"])})
+
+    def tag_resource(self: ApplicationAutoScalingResponse) -> str:
+        asked = json.loads(self.body)
+        tags(self, asked["ResourceARN"]).update(asked["Tags"])
+        return "{}"
+
+    def untag_resource(self: ApplicationAutoScalingResponse) -> str:
+        asked = json.loads(self.body)
+        for key in asked["TagKeys"]:
+            tags(self, asked["ResourceARN"]).pop(key, None)
+        return "{}"
+
+    actions = (register_scalable_target, list_tags_for_resource, tag_resource, untag_resource)
+    _replace(ApplicationAutoScalingResponse, **{action.__name__: action for action in actions})
+
+
+def _security_group_rules_keep_their_descriptions() -> None:
+    """moto shows a rule's description only where the rule is about addresses, not about another group or a prefix list."""
+    init = SecurityGroupRule.__init__
+
+    def __init__(self: SecurityGroupRule, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        init(self, *args, **kwargs)
+        about = [self.ip_range, self.source_group, *(argument for argument in args if isinstance(argument, dict))]
+        self.__dict__["created_as"] = next((str(one["Description"]) for one in about if one.get("Description")), None)
+
+    def description(self: SecurityGroupRule) -> str | None:
+        return self.ip_range.get("Description") or self.source_group.get("Description") or self.__dict__.get("created_as")
+
+    _replace(SecurityGroupRule, __init__=__init__)
+    SecurityGroupRule.description = property(description)  # type: ignore[assignment]
+
+
+def _dynamodb_updates_keep_bytes() -> None:
+    """An update without an expression makes bytes text, which Nessie does not read once it has forgotten what it wrote."""
+    update = Item.update_with_attribute_updates
+
+    def update_with_attribute_updates(self: Item, attribute_updates: dict[str, Any]) -> None:
+        update(self, attribute_updates)
+        for name, change in attribute_updates.items():
+            if change.get("Action", "PUT") == "PUT" and "B" in change.get("Value", {}):
+                self.attrs[name] = DynamoType(change["Value"])
+
+    _replace(Item, update_with_attribute_updates=update_with_attribute_updates)

@@ -1,10 +1,12 @@
 """One fixture gives every integration test its lakehouse; a later backend is one more entry of ``BACKENDS``.
 
-A module whose tests run on other backends than ``local``, too, says so in a list ``BACKENDS`` of its own.
+A module whose tests run on other backends than ``local``, too, says so in a list ``BACKENDS`` of its own, and a test that
+also runs on Nessie by the mark ``nessie``: each takes a second there.
 """
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +18,7 @@ import pyarrow as pa
 import pytest
 from aws_server import AwsServer
 from glue_shells import READER, make_shells
+from nessie_server import NessieServer, NessieUnavailableError, server_environment
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
 
@@ -102,10 +105,15 @@ class Lakehouse:
         return self.table(name).scan().to_arrow()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "nessie: also runs on the backend aws-nessie")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A lakehouse on each of the module's backends."""
     if "lakehouse" in metafunc.fixturenames:
-        metafunc.parametrize("lakehouse", getattr(metafunc.module, "BACKENDS", BACKENDS), indirect=True)
+        also = ["aws-nessie"] if metafunc.definition.get_closest_marker("nessie") else []
+        metafunc.parametrize("lakehouse", [*getattr(metafunc.module, "BACKENDS", BACKENDS), *also], indirect=True)
 
 
 @pytest.fixture
@@ -122,15 +130,24 @@ def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     before_apply: Callable[[list[TableTemplate]], None] = lambda templates: None  # noqa: E731
     if request.param == "aws-glue":
         aws = request.getfixturevalue("aws")
-        environment |= {**aws.environment, "LAKEHOUSE_WAREHOUSE": "s3://warehouse", "LAKEHOUSE_READER_ROLE": READER}
-        boto3.client("s3").create_bucket(Bucket="warehouse", CreateBucketConfiguration={"LocationConstraint": REGION})
+        environment |= {**aws.environment, "LAKEHOUSE_WAREHOUSE": WAREHOUSE, "LAKEHOUSE_READER_ROLE": READER}
+        make_bucket()
         before_apply = make_shells
+    if request.param == "aws-nessie":
+        nessie, aws = request.getfixturevalue("nessie"), request.getfixturevalue("aws")
+        environment |= {**aws.environment, "LAKEHOUSE_WAREHOUSE": WAREHOUSE, "NESSIE_URI": nessie.uri}
+        make_bucket()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return Lakehouse(LakehouseSettings.load(), environment, before_apply=before_apply)
 
 
 REGION = "eu-central-1"
+WAREHOUSE = "s3://warehouse"
+
+
+def make_bucket() -> None:
+    boto3.client("s3").create_bucket(Bucket="warehouse", CreateBucketConfiguration={"LocationConstraint": REGION})
 
 
 @pytest.fixture(scope="session")
@@ -151,3 +168,23 @@ def aws(aws_server: AwsServer, monkeypatch: pytest.MonkeyPatch) -> AwsServer:
     caller = boto3.client("sts").get_caller_identity()["Arn"]
     boto3.client("lakeformation").put_data_lake_settings(DataLakeSettings={"DataLakeAdmins": [{"DataLakePrincipalIdentifier": caller}]})
     return aws_server
+
+
+@pytest.fixture(scope="session")
+def nessie_server(aws_server: AwsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NessieServer]:
+    """The real server, one for each process that runs tests: its S3 is the process's own."""
+    try:
+        server = NessieServer(server_environment(aws_server.endpoint), tmp_path_factory.mktemp("nessie"))
+    except NessieUnavailableError as error:
+        if os.environ.get("CI") or os.environ.get("REQUIRE_NESSIE"):
+            raise
+        pytest.skip(str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture
+def nessie(nessie_server: NessieServer) -> NessieServer:
+    """Nessie, empty."""
+    nessie_server.reset()
+    return nessie_server

@@ -15,7 +15,7 @@ from lakehouse.table_plan import TablePlan
 if TYPE_CHECKING:
     from conftest import Lakehouse
 
-BACKENDS = ["local", "aws-glue"]
+BACKENDS = ["local", "aws-glue", "aws-nessie"]
 COLUMNS = {
     "id": "type: long, required: true",
     "at": "type: timestamptz",
@@ -340,7 +340,8 @@ properties: {write.target-file-size-bytes: 1000000}
         "add column new", "identifier", "partition", "sort order", "property comment", "property write.target-file-size-bytes",
     ]  # fmt: skip
     table = lakehouse.table("shop.t")
-    assert len(table.metadata.metadata_log) == metadata + 1
+    if lakehouse.settings.backend != "aws-nessie":  # which keeps no such log
+        assert len(table.metadata.metadata_log) == metadata + 1
     assert [(field.source_id, str(field.transform)) for field in table.spec().fields] == [(2, "day"), (1, "bucket[4]")]
     assert table.spec().fields[0].field_id > 1000  # an id of its own: the spec's ids are never used again for another field
     assert table.schema().identifier_field_ids == [1]

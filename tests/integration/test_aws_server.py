@@ -401,6 +401,18 @@ def test_a_fault_has_the_form_of_its_service(server: AwsServer, aws: Aws, answer
         assert fault.met == 1
 
 
+def test_an_update_of_an_item_keeps_bytes(aws: Aws, stock: Aws) -> None:
+    def written(aws: Aws) -> Any:
+        dynamodb = aws.dynamodb
+        key = {"AttributeName": "k", "AttributeType": "S"}, {"AttributeName": "k", "KeyType": "HASH"}
+        dynamodb.create_table(TableName="objs", AttributeDefinitions=[key[0]], KeySchema=[key[1]], BillingMode="PAY_PER_REQUEST")
+        dynamodb.update_item(TableName="objs", Key={"k": {"S": "a"}}, AttributeUpdates={"v": {"Value": {"B": b"\x00\xff"}}})
+        return dynamodb.get_item(TableName="objs", Key={"k": {"S": "a"}})["Item"]["v"]
+
+    assert written(aws) == {"B": b"\x00\xff"}
+    assert written(stock) != {"B": b"\x00\xff"}
+
+
 def test_a_fault_meets_only_its_calls_and_only_so_often(server: AwsServer, aws: Aws) -> None:
     fault = server.faults.inject("glue:UpdateTable", throttled, times=2)
     aws.table()

@@ -39,16 +39,20 @@ def settings(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> La
             {"type": "glue", "warehouse": "s3://lake/wh", "glue.region": "eu-central-1", "s3.region": "eu-central-1",
              "glue.id": "123456789012"},
         ),
-        (NESSIE, {"type": "rest", "warehouse": "s3://lake/wh", "uri": "http://nessie:19120/iceberg", "s3.region": "eu-central-1"}),
+        (
+            NESSIE,
+            {"py-catalog-impl": "lakehouse.nessie.NessieCatalog", "warehouse": "s3://lake/wh", "uri": "http://nessie:19120/iceberg",
+             "s3.region": "eu-central-1"},
+        ),
         (
             {**NESSIE, "LAKEHOUSE_BRANCH": "dev", "NESSIE_TOKEN": "t"},
-            {"type": "rest", "warehouse": "s3://lake/wh", "uri": "http://nessie:19120/iceberg/dev", "s3.region": "eu-central-1",
-             "token": "t"},
+            {"py-catalog-impl": "lakehouse.nessie.NessieCatalog", "warehouse": "s3://lake/wh", "uri": "http://nessie:19120/iceberg/dev",
+             "s3.region": "eu-central-1", "token": "t"},
         ),
         (
             {**NESSIE, "NESSIE_CREDENTIAL": "i:s", "NESSIE_OAUTH_URI": "https://id/token", "NESSIE_SCOPE": "catalog"},
-            {"type": "rest", "warehouse": "s3://lake/wh", "uri": "http://nessie:19120/iceberg", "s3.region": "eu-central-1",
-             "credential": "i:s", "oauth2-server-uri": "https://id/token", "scope": "catalog"},
+            {"py-catalog-impl": "lakehouse.nessie.NessieCatalog", "warehouse": "s3://lake/wh", "uri": "http://nessie:19120/iceberg",
+             "s3.region": "eu-central-1", "credential": "i:s", "oauth2-server-uri": "https://id/token", "scope": "catalog"},
         ),
         (
             GCP,

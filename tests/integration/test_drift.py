@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 Change = Callable[[Any], object]
 
 
+@pytest.mark.nessie
 def test_nothing_differs_after_apply(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS, USERS)
     assert states(lakehouse) == dict.fromkeys(("shop.orders", "shop.orders__quarantine", "shop.users"), "in step")
     assert catalog_answer(lakehouse).state == "in step"
 
 
+@pytest.mark.nessie
 def test_a_column_that_was_added_and_one_that_was_dropped_by_hand(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS)
     with lakehouse.table("shop.orders").update_schema(allow_incompatible_changes=True) as update:
@@ -127,6 +129,7 @@ def test_a_quarantine_table_drifts_like_any_other(lakehouse: Lakehouse) -> None:
     assert drifts["shop.orders"].state == "in step"
 
 
+@pytest.mark.nessie
 def test_a_missing_table_and_one_without_a_template(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS, USERS)
     lakehouse.catalog.drop_table("shop.users")

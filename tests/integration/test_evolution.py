@@ -9,11 +9,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pyarrow as pa
 import pytest
 import yaml
+from aws_server import AwsServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nessie_server import WAREHOUSE, NessieServer
 
 from lakehouse.apply import apply
 from lakehouse.catalog import load_table, open_catalog
@@ -142,28 +145,49 @@ def next_models(draw: st.DrawFn, before: Model, breaking: bool) -> Model:
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_template_becomes_another_and_its_rows_stay(data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        becomes_another(data, Path(name), LAKEHOUSE_BACKEND="local", LAKEHOUSE_WAREHOUSE=f"{name}/warehouse")
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_the_same_in_nessie(nessie: NessieServer, aws: AwsServer, data: st.DataObject) -> None:
+    nessie.reset()
+    aws.reset()
+    boto3.client("s3").create_bucket(Bucket="warehouse", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    with tempfile.TemporaryDirectory() as name:
+        becomes_another(
+            data,
+            Path(name),
+            LAKEHOUSE_BACKEND="aws-nessie",
+            LAKEHOUSE_WAREHOUSE=WAREHOUSE,
+            NESSIE_URI=nessie.uri,
+            AWS_REGION="eu-central-1",
+        )
+
+
+def becomes_another(data: st.DataObject, folder: Path, **environment: str) -> None:
+    """Evolves a table from one template to others, in a lakehouse of its own; each time nothing is left to plan, and its row is there."""
     breaking = data.draw(st.booleans())
     models = [data.draw(first_models())]
     for _ in range(data.draw(st.integers(1, 3))):
         models.append(data.draw(next_models(models[-1], breaking)))
-    with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "templates").mkdir()
-        environment = {"LAKEHOUSE_WAREHOUSE": f"{name}/warehouse", "LAKEHOUSE_TEMPLATES": f"{name}/templates"}
-        configuration = LakehouseSettings.load(LAKEHOUSE_BACKEND="local", **environment)
-        for index, model in enumerate(models):
-            (Path(name) / "templates" / "t.yaml").write_text(model.text())
-            templates = load_templates(configuration.templates)
-            catalog = open_catalog(configuration)
-            [planned] = plan(configuration, catalog, templates)
-            [applied] = apply(configuration, catalog, templates, allow_breaking=breaking)
-            assert applied.action in ("created", "changed", "exists"), (applied, planned)
-            assert (applied.action == "exists") == (planned.action == "none")
-            [left] = plan(configuration, catalog, templates)
-            assert left.action == "none", left
-            table = load_table(catalog, "shop.t")
-            if index == 0:
-                row = {column.name: column.value for column in model.columns}
-                table.append(pa.Table.from_pylist([row], schema=table.schema().as_arrow()))
-            [read] = table.scan().to_arrow().to_pylist()
-            assert read == {column.name: column.value for column in model.columns}
-            assert list(read) == [column.name for column in model.columns]
+    configuration = LakehouseSettings.load(LAKEHOUSE_TEMPLATES=str(folder), **environment)
+    for index, model in enumerate(models):
+        (folder / "t.yaml").write_text(model.text())
+        templates = load_templates(configuration.templates)
+        catalog = open_catalog(configuration)
+        [planned] = plan(configuration, catalog, templates)
+        [applied] = apply(configuration, catalog, templates, allow_breaking=breaking)
+        assert applied.action in ("created", "changed", "exists"), (applied, planned)
+        assert (applied.action == "exists") == (planned.action == "none")
+        [left] = plan(configuration, catalog, templates)
+        assert left.action == "none", left
+        table = load_table(catalog, "shop.t")
+        if index == 0:
+            row = {column.name: column.value for column in model.columns}
+            table.append(pa.Table.from_pylist([row], schema=table.schema().as_arrow()))
+        [read] = table.scan().to_arrow().to_pylist()
+        assert read == {column.name: column.value for column in model.columns}
+        assert list(read) == [column.name for column in model.columns]

@@ -237,6 +237,7 @@ def test_whether_a_version_was_current_needs_no_other_column(lakehouse: Lakehous
     assert (made.seen(D2), made.seen(D3)) == (["a", "b"], ["b"])
 
 
+@pytest.mark.nessie
 @pytest.mark.parametrize("transform", ["identity", "day"])
 def test_only_its_days_are_replaced_in_one_commit(lakehouse: Lakehouse, transform: str) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 1d\n", day_transform=transform)
@@ -273,6 +274,7 @@ def test_files_of_an_older_partition_spec_keep_their_other_days(lakehouse: Lakeh
     assert [(row["day"].day, row["events"]) for row in made.rows()] == [(1, 1), (2, 2), (3, 1)]
 
 
+@pytest.mark.nessie
 def test_a_run_that_is_repeated_writes_nothing(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS)
     made.events({"id": 1, "at": at(1), "user_id": "a"})
@@ -294,6 +296,7 @@ def test_a_day_without_rows_is_computed_all_the_same(lakehouse: Lakehouse) -> No
     assert (made.compute(D1).rows, made.rows()) == (0, [])
 
 
+@pytest.mark.nessie
 def test_no_days_are_no_commit(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse)
     assert made.compute() == WriteResult("shop.features")
@@ -593,6 +596,7 @@ def test_hidden_columns_leave_no_bounds(lakehouse: Lakehouse) -> None:
 # Which days are due.
 
 
+@pytest.mark.nessie
 def test_late_events_mark_the_days_that_see_them(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 2d\n  lookback: 4d\n")
     today = date(2024, 1, 6)
@@ -725,6 +729,7 @@ def test_an_input_that_was_not_one_before(lakehouse: Lakehouse) -> None:
     assert shop(lakehouse, SEEN_SQL.split("union")[0], inputs="[events]").due(D2) == []  # one less
 
 
+@pytest.mark.nessie
 def test_features_of_features(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 1d\n  lookback: 9d\n")
     (lakehouse.settings.templates / "week.sql").write_text(

@@ -33,6 +33,7 @@ def users(lakehouse: Lakehouse) -> Dimension:
     return Dimension(lakehouse)
 
 
+@pytest.mark.nessie
 def test_a_version_is_closed_and_the_next_opened(users: Dimension) -> None:
     first = users.merge(Change("a", 1, "free"), Change("b", 1, "free"))
     assert users.versions == [("a", 1, "free", None, 1, None, True), ("b", 1, "free", None, 1, None, True)]
@@ -129,6 +130,7 @@ def test_files_of_a_batch_come_in_the_order_of_their_names(users: Dimension) -> 
     assert users.versions == [("a", 1, "from b", None, 1, None, True)]
 
 
+@pytest.mark.nessie
 def test_a_rerun_changes_nothing(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"))
     before = users.lakehouse.table("lake.users").metadata
@@ -148,6 +150,7 @@ def test_a_delivery_of_the_same_records_changes_no_file(users: Dimension) -> Non
     assert table.properties["lakehouse.moments"] == moments
 
 
+@pytest.mark.nessie
 def test_only_files_with_versions_that_change_are_rewritten(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"), Change("b", 1, "x"))
     users.merge(Change("a", 5, "y"))
@@ -252,6 +255,7 @@ THING: dict[str, Any] = {
 }
 
 
+@pytest.mark.nessie
 def test_every_type_stays_what_it_was(lakehouse: Lakehouse) -> None:
     template = lakehouse.template(EVERY_TYPE)
     lakehouse.land("0.jsonl", json.dumps({**THING, "seen": "2024-01-01"}) + "\n" + json.dumps({"k": THING["k"], "seen": "2024-03-01"}))
@@ -290,6 +294,7 @@ def test_a_dimension_may_have_nothing_but_its_key(lakehouse: Lakehouse) -> None:
     assert [(row["valid_from"].hour, row["valid_to"] and row["valid_to"].hour) for row in rows] == [(1, 3), (5, None)]
 
 
+@pytest.mark.nessie
 def test_a_new_column_counts_from_the_first_merge_on(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"), Change("a", 2, "x"), Change("b", 1, "x"))
     with users.lakehouse.table("lake.users").update_schema() as update:
@@ -431,6 +436,7 @@ def raw_rows(lakehouse: Lakehouse, name: str) -> list[dict[str, Any]]:
     return [row for file in files for row in pq.read_table(file).to_pylist()]
 
 
+@pytest.mark.nessie
 def test_rows_of_an_older_schema_stay_what_they_were(lakehouse: Lakehouse) -> None:
     template = lakehouse.template(NESTED)
     values = [
