@@ -12,7 +12,6 @@ from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
 from lakehouse.catalog import table_location
-from lakehouse.glue import GlueTables
 from lakehouse.schema_plan import former_names_property
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
@@ -111,4 +110,10 @@ class NessieTables(CatalogTables):
         return numbered_by_nessie(schema)
 
 
-_BACKENDS: dict[str, Callable[[LakehouseSettings, Catalog], Tables]] = {"aws-glue": GlueTables, "aws-nessie": NessieTables}
+def _glue_tables(settings: LakehouseSettings, catalog: Catalog) -> Tables:
+    from lakehouse.glue import GlueTables  # with Lake Formation and IAM, which no other backend waits for
+
+    return GlueTables(settings, catalog)
+
+
+_BACKENDS: dict[str, Callable[[LakehouseSettings, Catalog], Tables]] = {"aws-glue": _glue_tables, "aws-nessie": NessieTables}
