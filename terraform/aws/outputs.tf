@@ -2,8 +2,8 @@
 
 output "environment" {
   description = "The environment variables of the Python side. `lakehouse env --terraform terraform/aws` writes them to .env."
-  value = {
-    LAKEHOUSE_BACKEND     = "aws-glue"
+  value = merge({
+    LAKEHOUSE_BACKEND     = "aws-${var.catalog_type}"
     LAKEHOUSE_WAREHOUSE   = module.storage.warehouse_location
     LAKEHOUSE_LANDING     = module.storage.landing_location
     AWS_REGION            = var.region
@@ -14,7 +14,7 @@ output "environment" {
     # Soda scans as the pipelines' role.
     LAKEHOUSE_ATHENA_WORKGROUP = module.athena.workgroups["writer"]
     LAKEHOUSE_ATHENA_RESULTS   = module.athena.results_locations["writer"]
-  }
+  }, [for nessie in module.nessie : nessie.environment]...)
 }
 
 output "athena" {
@@ -38,4 +38,14 @@ output "kms_key_arn" {
 output "tables" {
   description = "Table => the columns that the reader is granted."
   value       = merge([for table in module.table : table.reader_columns]...)
+}
+
+output "nessie" {
+  description = "With catalog_type = \"nessie\": the load balancer, for nessie_host's record; the topic of the alarms; the private subnets and their VPC, for pipelines. Else null."
+  value = one([for key, nessie in module.nessie : {
+    load_balancer   = nessie.load_balancer
+    alarm_topic_arn = nessie.alarm_topic_arn
+    vpc_id          = module.network[key].vpc_id
+    private_subnets = module.network[key].private_subnets
+  }])
 }

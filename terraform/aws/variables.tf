@@ -175,3 +175,169 @@ variable "lakeformation_admins" {
   description = "ARNs of further administrators of Lake Formation; with manage_lakeformation_settings."
   default     = []
 }
+
+# Nessie and its network, with catalog_type = "nessie". What each may be, modules/network and modules/nessie say.
+
+variable "catalog_type" {
+  type        = string
+  description = "What commits go through: glue, or nessie, a server with branches. With either, readers' entries and grants are Glue's and Lake Formation's."
+  default     = "glue"
+  nullable    = false
+
+  validation {
+    condition     = contains(["glue", "nessie"], var.catalog_type)
+    error_message = "catalog_type is glue or nessie."
+  }
+}
+
+# Network
+
+variable "vpc_cidr" {
+  type        = string
+  description = "Addresses of the VPC, a block of /16 to /22. Once there are servers it cannot be changed."
+  default     = "10.0.0.0/16"
+}
+
+variable "availability_zones" {
+  type        = list(string)
+  description = "Two to four zones, in an order that stays. null: the region's first two."
+  default     = null
+}
+
+variable "egress" {
+  type        = string
+  description = "How private subnets reach what is outside: nat, one NAT gateway; nat_per_zone, one for each zone; endpoints, AWS's services only, which wants nessie_image in ECR, and an OIDC issuer in the VPC."
+  default     = "nat"
+}
+
+variable "interface_endpoints" {
+  type        = set(string)
+  description = "With egress = \"endpoints\": the services that private subnets reach. AWS bills each by the hour and zone. The defaults are Nessie's and the pipelines'."
+  default     = ["athena", "ecr.api", "ecr.dkr", "glue", "lakeformation", "logs", "secretsmanager", "sns", "sts"]
+}
+
+variable "cloudwatch_retention_days" {
+  type        = number
+  description = "Days that CloudWatch keeps Nessie's log and the network's flow logs, one of CloudWatch's numbers."
+  default     = 365
+}
+
+# The server
+
+variable "nessie_image" {
+  type        = string
+  description = "The image, without a tag. With egress = \"endpoints\" it must be in ECR."
+  default     = "ghcr.io/projectnessie/nessie"
+}
+
+variable "nessie_image_tag" {
+  type        = string
+  description = "The image's tag, a version."
+  default     = "0.99.0"
+}
+
+variable "nessie_tasks" {
+  type = object({
+    cpu        = optional(number, 1024)
+    memory     = optional(number, 2048)
+    min        = optional(number, 2)
+    max        = optional(number, 4)
+    cpu_target = optional(number, 60)
+  })
+  description = "Size of a task, in Fargate's units (1024 is one CPU) and MiB; the fewest and the most tasks; the percentage of CPU that scaling aims at."
+  default     = {}
+}
+
+variable "nessie_version_store" {
+  type        = string
+  description = "Where branches and commits are. dynamodb: no server of its own, but a row of at most 400 KB, which large catalogs outgrow; Nessie's authors do not recommend it for Iceberg's REST catalog. postgres: RDS, what they recommend. A change begins an empty catalog: choose before the first table."
+  default     = "dynamodb"
+}
+
+variable "nessie_postgres" {
+  type = object({
+    engine_version = optional(string, "16")
+    instance_class = optional(string, "db.t4g.small")
+    storage_gb     = optional(number, 20)
+    max_storage_gb = optional(number, 200)
+    multi_az       = optional(bool, true)
+    backup_days    = optional(number, 14)
+  })
+  description = "The database, with nessie_version_store = \"postgres\"."
+  default     = {}
+}
+
+variable "nessie_deletion_protection" {
+  type        = bool
+  description = "Whether AWS refuses to delete the version store and the load balancer. Set it to false and apply, before a destroy."
+  default     = true
+}
+
+# Who comes in
+
+variable "certificate_arn" {
+  type        = string
+  description = "ARN of the certificate of nessie_host, in ACM. null: HTTP, in the VPC only."
+  default     = null
+}
+
+variable "nessie_host" {
+  type        = string
+  description = "With certificate_arn: the name that the certificate is for, and clients use. Point it at the output nessie.load_balancer."
+  default     = null
+}
+
+variable "nessie_public" {
+  type        = bool
+  description = "Whether the load balancer is on the internet, for nessie_allowed_cidrs. Wants HTTPS and OIDC."
+  default     = false
+}
+
+variable "nessie_allowed_cidrs" {
+  type        = set(string)
+  description = "Addresses that may reach Nessie. null: the private subnets, where pipelines run. Never those from which readers come."
+  default     = null
+}
+
+variable "nessie_oidc" {
+  type = object({
+    issuer    = string
+    client_id = string
+    audience  = optional(string)
+    token_uri = optional(string)
+    scope     = optional(string)
+  })
+  description = "Who signs the tokens without which nobody is let in: the issuer's URL, Nessie's client id there, the audience that a token must be for (left out: any of the issuer's), and, for Python, the token endpoint and scope. null: who reaches Nessie may do everything. Wants HTTPS."
+  default     = null
+}
+
+variable "nessie_authorization_rules" {
+  type        = map(string)
+  description = "Name => rule in CEL, such as role == 'svc-dagster'. With any, what no rule allows is denied. Wants OIDC."
+  default     = {}
+}
+
+variable "nessie_vend_credentials" {
+  type        = bool
+  description = "Whether Nessie lends clients credentials for a table's files, so that they need none of their own. Wants OIDC."
+  default     = false
+}
+
+# Who is told
+
+variable "nessie_alarm_emails" {
+  type        = set(string)
+  description = "Addresses that get Nessie's alarms; AWS asks each to confirm. Others subscribe to the topic, output nessie.alarm_topic_arn."
+  default     = []
+}
+
+variable "nessie_alarm_thresholds" {
+  type = object({
+    cpu       = optional(number, 85)
+    memory    = optional(number, 85)
+    errors    = optional(number, 5)
+    throttles = optional(number, 0)
+  })
+  description = "What is too much: percent of CPU and of memory; answers with 5xx, and throttled calls of DynamoDB, per minute. Three minutes of five make an alarm."
+  default     = {}
+}

@@ -365,6 +365,72 @@ def test_a_log_bucket_may_have_a_tls_policy_and_lists_in_its_own(aws: Aws, stock
     assert log(stock, "other-logs", "BUCKET/logs/data/*", DENY_WITHOUT_TLS) == "500"
 
 
+def service(aws: Aws) -> Any:
+    """A new service of two tasks, as it is described."""
+    aws.ecs.create_cluster(clusterName="lake")
+    container = {"name": "server", "image": "server:1", "memory": 128}
+    aws.ecs.register_task_definition(family="server", containerDefinitions=[container])
+    aws.ecs.create_service(
+        cluster="lake",
+        serviceName="server",
+        taskDefinition="server",
+        desiredCount=2,
+        healthCheckGracePeriodSeconds=60,
+        availabilityZoneRebalancing="ENABLED",
+        deploymentConfiguration={"maximumPercent": 200, "minimumHealthyPercent": 100},
+    )
+    return aws.ecs.describe_services(cluster="lake", services=["server"])["services"][0]
+
+
+def test_a_service_runs_and_keeps_its_settings(aws: Aws, stock: Aws) -> None:
+    running = service(aws)
+    assert (running["runningCount"], running["pendingCount"]) == (2, 0)
+    assert [deployment["rolloutState"] for deployment in running["deployments"]] == ["COMPLETED"]
+    assert (running["healthCheckGracePeriodSeconds"], running["availabilityZoneRebalancing"]) == (60, "ENABLED")
+    assert running["deploymentConfiguration"] == {"maximumPercent": 200, "minimumHealthyPercent": 100}
+    waiting = service(stock)
+    assert (waiting["runningCount"], waiting["pendingCount"]) == (0, 2)
+    assert not {"healthCheckGracePeriodSeconds", "availabilityZoneRebalancing", "deploymentConfiguration"} & set(waiting)
+
+
+def test_scalable_targets_have_tags(aws: Aws, stock: Aws) -> None:
+    def register(aws: Aws) -> Any:
+        service(aws)
+        scaling = getattr(aws, "application-autoscaling")
+        target = {"ServiceNamespace": "ecs", "ResourceId": "service/lake/server", "ScalableDimension": "ecs:service:DesiredCount"}
+        arn = scaling.register_scalable_target(**target, MinCapacity=1, MaxCapacity=2, Tags={"team": "data"})["ScalableTargetARN"]
+        return scaling, arn
+
+    scaling, arn = register(aws)
+    assert scaling.list_tags_for_resource(ResourceARN=arn)["Tags"] == {"team": "data"}
+    scaling.tag_resource(ResourceARN=arn, Tags={"cost": "lake"})
+    scaling.untag_resource(ResourceARN=arn, TagKeys=["team"])
+    assert scaling.list_tags_for_resource(ResourceARN=arn)["Tags"] == {"cost": "lake"}
+    assert outcome(scaling.list_tags_for_resource, ResourceARN=f"{arn}0") == "ResourceNotFoundException"
+    stock_scaling, stock_arn = register(stock)
+    assert outcome(stock_scaling.list_tags_for_resource, ResourceARN=stock_arn) == "500"
+
+
+def test_rules_about_groups_and_prefix_lists_keep_their_descriptions(aws: Aws, stock: Aws) -> None:
+    def descriptions(aws: Aws) -> list[str | None]:
+        vpc = aws.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        group = aws.ec2.create_security_group(GroupName="server", Description="server", VpcId=vpc)["GroupId"]
+        prefix_list = aws.ec2.describe_managed_prefix_lists()["PrefixLists"][0]["PrefixListId"]
+        ports = {"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443}
+        others = [
+            {"IpRanges": [{"CidrIp": "10.0.0.0/16", "Description": "addresses"}]},
+            {"UserIdGroupPairs": [{"GroupId": group, "Description": "a group"}]},
+            {"PrefixListIds": [{"PrefixListId": prefix_list, "Description": "a prefix list"}]},
+        ]
+        for other in others:
+            aws.ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[{**ports, **other}])
+        rules = aws.ec2.describe_security_group_rules(Filters=[{"Name": "group-id", "Values": [group]}])["SecurityGroupRules"]
+        return [rule.get("Description") for rule in rules if not rule["IsEgress"]]
+
+    assert descriptions(aws) == ["addresses", "a group", "a prefix list"]
+    assert descriptions(stock) == ["addresses", None, None]
+
+
 def test_a_reset_forgets_everything(server: AwsServer, aws: Aws) -> None:
     for _ in range(2):
         aws.table()
