@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from lakehouse.audit import Audit
 
-app = typer.Typer(no_args_is_help=True, help="Rows that wait to be published, of tables with `publish: audited`.")
+app = typer.Typer(
+    no_args_is_help=True, help="Rows that wait to be published, of tables with `publish: audited`.", epilog="Example: lakehouse audit list"
+)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="namespace.table, or the name alone where it is unique.")]
 
@@ -129,9 +131,11 @@ def _full_name(catalog: Catalog, table: str) -> str:
 def _code(audit: Audit) -> str:
     return "\n".join(
         [
+            "    import duckdb",
             "    from lakehouse.catalog import load_table, open_catalog",
             "    from lakehouse.settings import LakehouseSettings",
             f'    table = load_table(open_catalog(LakehouseSettings.load()), "{audit.table}")',
-            f'    table.scan(snapshot_id={audit.snapshot_id}).to_duckdb("audit").sql("from audit limit 20").show()',
+            f"    rows = table.scan(snapshot_id={audit.snapshot_id}, limit=20).to_arrow()",
+            '    duckdb.sql("from rows").show()',
         ]
     )

@@ -34,13 +34,21 @@ _WIDENINGS = {
 
 
 def write_view(
-    path: Path, table: Table, name: str, *, snapshot_id: int | None = None, columns: Collection[str] | None = None, memory: int
+    path: Path,
+    table: Table,
+    name: str,
+    *,
+    snapshot_id: int | None = None,
+    columns: Collection[str] | None = None,
+    without_data: Collection[str] = (),
+    memory: int,
 ) -> None:
     """Makes the file ``path``, in which ``name`` has the table's rows with the columns that the table has now.
 
     Args:
         snapshot_id: whose rows; without it, those of the table's current snapshot.
         columns: only these; without it, all.
+        without_data: columns that are there, too, with their types, and null in every row: nothing of them is read or copied.
         memory: bytes that DuckDB may hold while rows are copied.
 
     Raises:
@@ -49,9 +57,10 @@ def write_view(
     if snapshot_id is not None and table.snapshot_by_id(snapshot_id) is None:
         # PyIceberg finds no rows in it, and checks of no rows pass.
         raise ValueError(f"{'.'.join(table.name())} has no snapshot {snapshot_id}")
-    if unknown := sorted(set(columns or ()) - set(arrow_schema(table).names)):
+    every = arrow_schema(table)
+    if unknown := sorted({*(columns or ()), *without_data} - set(every.names)):
         raise ValueError(f"{'.'.join(table.name())} has no column {', '.join(unknown)}")
-    schema = pa.schema([field for field in arrow_schema(table) if columns is None or field.name in columns])
+    schema = pa.schema([field for field in every if columns is None or field.name in columns])
     in_place, others = list[FileScanTask](), list[FileScanTask]()
     for task in table.scan(snapshot_id=snapshot_id).plan_files():
         (in_place if _is_readable(table, task, schema) else others).append(task)
@@ -61,12 +70,16 @@ def write_view(
     }
     with duckdb.connect(str(path), config=config) as connection:
         connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = false")  # it would go to standard output
-        types = _types(connection, schema)
+        types = _types(connection, every)
         sources = [_reading(in_place, schema, types)] if in_place else []
         if others or not in_place:
             _load(connection, table, others, schema)
             sources.append(quoted(_LOADED))
-        shown = ", ".join(map(quoted, schema.names))
+        shown = ", ".join(
+            quoted(field) if field in schema.names else f"cast(null as {types[field]}) as {quoted(field)}"
+            for field in every.names
+            if field in schema.names or field in without_data
+        )
         rows = " union all ".join(f"select {shown} from {source}" for source in sources)
         connection.execute(f"create view {quoted(name)} as {rows}")
 

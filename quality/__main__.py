@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import timedelta
+from typing import NoReturn
 
 from rich.table import Table as Grid
 from rich.text import Text
@@ -17,11 +21,13 @@ from lakehouse.lint import load_templates
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 from quality.checks import shown, table_checks, unused_files
+from quality.processes import kill_processes
 from quality.runner import CheckResult, Outcome, ScanResult
 from quality.scan import scan_table
 
 # Each is a process of its own with a DuckDB of its own.
 _SCANS_AT_ONCE = 2
+_INTERRUPTED = 128 + signal.SIGINT
 _STYLES: dict[Outcome, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 
 
@@ -61,8 +67,9 @@ def _scan_all(settings: LakehouseSettings, templates: Sequence[TableTemplate]) -
     """The results in the order of the templates, and by table why a scan could not be made: one hides no other."""
     results: dict[str, ScanResult] = {}
     errors: dict[str, str] = {}
-    with ThreadPoolExecutor(_SCANS_AT_ONCE, thread_name_prefix="scan") as pool:
-        scans = {pool.submit(_scan, settings, template): template.table_name for template in templates}
+    pool = ThreadPoolExecutor(_SCANS_AT_ONCE, thread_name_prefix="scan")
+    scans = {pool.submit(_scan, settings, template): template.table_name for template in templates}
+    try:
         for scan in as_completed(scans):
             table = scans[scan]
             try:
@@ -74,6 +81,10 @@ def _scan_all(settings: LakehouseSettings, templates: Sequence[TableTemplate]) -
                 if result is not None:
                     results[table] = result
                     _tell(table, f"{len(result.checks)} checks in {result.duration:.1f} s", "dim")
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        kill_processes()
+        raise
     tables = [template.table_name for template in templates]
     return [results[table] for table in tables if table in results], {table: errors[table] for table in tables if table in errors}
 
@@ -119,5 +130,18 @@ def _tell(what: str, message: str, style: str) -> None:
     ERR.print(Text(f"{what}: {message}", style=style))
 
 
+def run() -> NoReturn:
+    """The program. Ctrl-C ends it at once, with exit code 130, its scans, and the rows that were copied for them."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="lakehouse-quality-", ignore_cleanup_errors=True) as folder:
+            tempfile.tempdir = folder  # so that whatever a scan leaves goes with it
+            code = main()
+    except KeyboardInterrupt:
+        _tell("error", "interrupted; no scan runs any more.", "red")
+        # A thread that copies rows would go on until it has them all.
+        os._exit(_INTERRUPTED)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -16,6 +16,7 @@ from quality.generated import Dialect, freshness_column, generated_entries
 from quality.sodacl import Entry, EntryError, read_entry
 
 _SUFFIX = "_checks.yaml"
+_TAKEN = "schema_drift"  # Dagster's name of the check that a table is what its template says
 _DIALECTS: Mapping[Backend, Dialect] = {"local": "duckdb", "aws-nessie": "duckdb", "aws-glue": "athena", "gcp": "bigquery"}
 
 
@@ -82,7 +83,7 @@ def dialect_of(settings: LakehouseSettings) -> Dialect:
 def checks_file(settings: LakehouseSettings, template: TableTemplate) -> Path | None:
     """The table's SodaCL file; None where it has none. Raises ChecksError where there is no folder to look in."""
     if not settings.checks.is_dir():
-        raise ChecksError(f"There is no folder {settings.checks}, in which SodaCL files are. Create it, or correct LAKEHOUSE_CHECKS.")
+        raise ChecksError(f"There is no folder {settings.checks}, in which SodaCL files are.", "Create it, or correct LAKEHOUSE_CHECKS.")
     names = (f"{template.table_name}{_SUFFIX}", f"{template.name}{_SUFFIX}")
     return next((path for name in names if (path := settings.checks / name).is_file()), None)
 
@@ -103,16 +104,20 @@ def _own_checks(path: Path, template: TableTemplate) -> dict[str, Check]:
     checks: dict[str, Check] = {}
     lines: dict[str, int] = {}
     for entry, line in _entries(path, template):
-        where = f"{shown(path)}:{line}"
+        file = shown(path)
         name = next(iter(entry)) if isinstance(entry, dict) and entry else entry
         try:
-            check = _check(read_entry(entry), template, where, generated=False)
+            check = _check(read_entry(entry), template, f"{file}:{line}", generated=False)
+            if check.name == _TAKEN:
+                raise EntryError(f"has the name {_TAKEN}, which is that of a check of the project's own.", "Give it another `name:`.")
         except EntryError as error:
-            raise ChecksError(f"{where}: the check `{name}` {error}") from None
+            raise ChecksError(f"the check `{name}` {error.problem}", error.remedy, file=file, line=line) from None
         if check.name in checks:
             raise ChecksError(
-                f"{where}: the name {check.name} stands for another check already, on line {lines[check.name]}. "
-                "Give one of the two a `name:` of its own below its definition."
+                f"the name {check.name} stands for another check already, on line {lines[check.name]}.",
+                "Give one of the two a `name:` of its own below its definition.",
+                file=file,
+                line=line,
             )
         checks[check.name], lines[check.name] = check, line
     return checks
@@ -124,19 +129,20 @@ def _entries(path: Path, template: TableTemplate) -> Iterator[tuple[Any, int]]:
     try:
         document = read_yaml(path.read_bytes())
     except OSError as error:
-        raise ChecksError(f"{file} cannot be read: {error.strerror}. Make it a readable file.") from None
+        raise ChecksError(f"cannot be read: {error.strerror}.", "Make it a readable file.", file=file) from None
     if document.findings:
         found = document.findings[0]
-        raise ChecksError(f"{file}:{found.line}:{found.column}: {found.message} {found.remedy}")
+        raise ChecksError(found.message, found.remedy, file=file, line=found.line, column=found.column)
     sections = document.data if isinstance(document.data, dict) else {}
     for key in sections:
+        line, _ = document.position((key,))
         if " ".join(key.split()) != header:
-            raise ChecksError(f"{file}:{document.position((key,))[0]}: `{key}` is not a section of this table. {_section_remedy(header)}")
+            raise ChecksError(f"`{key}` is not a section of this table.", _section_remedy(header), file=file, line=line)
         if not isinstance(sections[key], list):
-            raise ChecksError(f"{file}:{document.position((key,))[0]}: `{key}` has no list of checks. Write one a line: `- row_count > 0`.")
+            raise ChecksError(f"`{key}` has no list of checks.", "Write one a line: `- row_count > 0`.", file=file, line=line)
         yield from ((entry, document.position((key, index))[0]) for index, entry in enumerate(sections[key]))
     if not sections:
-        raise ChecksError(f"{file}:1: there are no checks. {_section_remedy(header)}")
+        raise ChecksError("there are no checks.", _section_remedy(header), file=file, line=1)
 
 
 def _section_remedy(header: str) -> str:
@@ -171,8 +177,11 @@ def _require_freshness(template: TableTemplate, own: Mapping[str, Check]) -> Non
     promised = template.checks.generated and template.freshness is not None and freshness_column(template) is None
     if promised and not any(check.definition.startswith("freshness(") for check in own.values()):
         raise ChecksError(
-            f"{_place(template, 'freshness')}: {template.table_name} has no column that says when a row's event was. "
-            f"Partition it by a time or date, or write a check `freshness(<column>) < {template.freshness}` in its SodaCL file."
+            f"{template.table_name} has no column that says when a row's event was.",
+            f"Partition it by a time or date, or write a check `freshness(<column>) < {template.freshness}` in its SodaCL file.",
+            file=shown(template.path),
+            line=line_of(template, "freshness"),
+            key="freshness",
         )
 
 
@@ -180,15 +189,16 @@ def _require_blocking(template: TableTemplate, checks: Mapping[str, Check]) -> N
     for index, name in enumerate(template.checks.blocking):
         if name not in checks:
             known = f"It has {', '.join(sorted(checks))}." if checks else "It has none."
-            problem = f"{template.table_name} has no check {name} that could block. {known} lakehouse checks shows them."
+            problem, remedy = f"{template.table_name} has no check {name} that could block. {known}", "lakehouse checks shows them."
         elif checks[name].severity == "warn":
-            problem = f"the check {name} has only `warn:` thresholds ({checks[name].source}), so that it never blocks. "
-            problem += "Give it a `fail:` threshold, or take it out of checks.blocking."
+            problem = f"the check {name} has only `warn:` thresholds ({checks[name].source}), so that it never blocks."
+            remedy = "Give it a `fail:` threshold, or take it out of checks.blocking."
         else:
             continue
-        raise ChecksError(f"{_place(template, 'checks', 'blocking', index)}: {problem}")
+        line = line_of(template, "checks", "blocking", index)
+        raise ChecksError(problem, remedy, file=shown(template.path), line=line, key=f"checks.blocking[{index}]")
 
 
-def _place(template: TableTemplate, *keys: str | int) -> str:
-    line, _ = read_yaml(template.path.read_bytes()).position(keys) if template.path.is_file() else (1, 1)
-    return f"{shown(template.path)}:{line}"
+def line_of(template: TableTemplate, *keys: str | int) -> int:
+    """The line of a key in a template's file."""
+    return read_yaml(template.path.read_bytes()).position(keys)[0] if template.path.is_file() else 1

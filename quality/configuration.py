@@ -88,11 +88,19 @@ def write_configuration(path: Path, configuration: dict[str, Any]) -> Path:
 
 
 def write_configurations(path: Path, configurations: Mapping[str, dict[str, Any]]) -> Path:
-    """Writes the file with some data sources, by name; only its owner reads it. Returns its path."""
-    path.touch(mode=0o600)
+    """Writes the file, and the folder, with some data sources, by name; only its owner reads it. Returns its path.
+
+    Raises SettingsError where it cannot be written.
+    """
     # JSON is YAML in which no text can be taken for anything else.
     sources = {f"data_source {name}": configuration for name, configuration in configurations.items()}
-    path.write_text(json.dumps(sources, indent=2) + "\n", encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.chmod(0o600)  # also where it was there
+        path.write_text(json.dumps(sources, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"Soda's configuration {path} cannot be written: {error.strerror}. Free the place, or name another.") from None
     return path
 
 

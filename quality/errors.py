@@ -10,7 +10,17 @@ class QualityError(LakehouseError):
 
 
 class ChecksError(QualityError):
-    """A table's checks, in its template or its SodaCL file, cannot be used. The message has file, line and remedy."""
+    """A table's checks, in its template or its SodaCL file, cannot be used.
+
+    Attributes:
+        message, remedy: a sentence or two each; what the error says, without the place.
+        file, line, column, key: the place, line and column from 1; empty or 0 where there is none.
+    """
+
+    def __init__(self, message: str, remedy: str = "", *, file: str = "", line: int = 0, column: int = 0, key: str = "") -> None:
+        self.message, self.remedy, self.file, self.line, self.column, self.key = message, remedy, file, line, column, key
+        place = ":".join(str(part) for part in (file, line, column) if part)
+        super().__init__(f"{place}: {message} {remedy}".strip() if place else f"{message} {remedy}".strip())
 
 
 class ScanTimeoutError(QualityError):

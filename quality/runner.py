@@ -10,14 +10,12 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +23,7 @@ from typing import Any, Literal, Protocol
 
 from lakehouse.errors import MissingExtraError
 from quality.errors import DataSourceUnreachableError, InvalidChecksError, ScanCrashedError, ScanTimeoutError
+from quality.processes import end_process, forget_process, start_process
 
 Outcome = Literal["pass", "warn", "fail", "error"]
 _RANK: Mapping[Outcome, int] = {"pass": 0, "warn": 1, "fail": 2, "error": 3}
@@ -53,7 +52,10 @@ _SCHEMA_EVENTS = {
     "column_type_mismatches": "of another type",
     "column_index_mismatches": "in another place",
 }
-_GRACE = 5.0  # seconds to end by itself after it was asked to
+# What leaves all checks without a result that have none yet: a query that fails, for one.
+_OF_THE_SCAN = ("Query execution error", "Query error", "Could not connect", "YAML syntax error", "Table with name", _SCAN_FAILED)
+_NO_VALUE = "Cannot evaluate check"  # Soda does not say which
+_METRIC = re.compile(r"(\w+) ?(?:[(<>=!:]|(?:not )?between\b|\Z)")
 
 
 class ExpectedCheck(Protocol):
@@ -173,22 +175,12 @@ def _soda() -> list[str]:
 def _run(table: str, command: list[str], folder: Path, timeout: float, log: Callable[[str], None]) -> tuple[int, list[str]]:
     """The exit code, negative for the signal that killed the process; and the last lines of its output, which may quote rows."""
     _silence(folder)
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=_environment(folder),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that all of it can be ended
-    )
+    process = start_process(command, folder, _environment(folder))
     late = threading.Event()
 
     def end() -> None:
         late.set()
-        _kill(process)
+        end_process(process)
 
     tail: deque[str] = deque(maxlen=_TAIL)
     timer = threading.Timer(min(timeout, threading.TIMEOUT_MAX), end)
@@ -203,10 +195,11 @@ def _run(table: str, command: list[str], folder: Path, timeout: float, log: Call
                     log(text)
         code = process.wait()
     except BaseException:
-        _kill(process)
+        end_process(process)
         raise
     finally:
         timer.cancel()
+        forget_process(process)
     if late.is_set():
         raise ScanTimeoutError(f"The soda scan of {table} took more than {timeout:g} s, and was ended. Raise LAKEHOUSE_SCAN_TIMEOUT.")
     return code, list(tail)
@@ -217,15 +210,6 @@ def _silence(folder: Path) -> None:
     path = folder / ".soda" / "config.yml"
     path.parent.mkdir()
     path.write_text(json.dumps({"send_anonymous_usage_stats": False, "user_cookie_id": "none"}), encoding="utf-8")
-
-
-def _kill(process: subprocess.Popen[str]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE)
-    with suppress(ProcessLookupError):  # what it started may be there when it is gone
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -265,20 +249,32 @@ def _raise_unreachable(table: str, data: Mapping[str, Any], tail: Sequence[str])
 
 def _result(table: str, data: Mapping[str, Any], expected: Sequence[ExpectedCheck], duration: float) -> ScanResult:
     raw = [str(line.get("message", "")) for line in data.get("logs", []) if line.get("level") == "error"]
-    reasons = tuple(dict.fromkeys(filter(None, map(_safe, raw))))
+    told = {message: _safe(message) for message in raw}
+    reasons = tuple(dict.fromkeys(filter(None, told.values())))
     found = {str(check.get("name")): check for check in data.get("checks", [])}
     if any(message.startswith(("Invalid ", "YAML syntax error")) for message in raw) and not found:
         raise InvalidChecksError(f"Soda does not take the checks of {table}: {'; '.join(reasons)}. See lakehouse checks {table}.")
-    results = tuple(_check(check, found.get(check.name), reasons) for check in expected)
-    unexplained = reasons if reasons and all(check.outcome != "error" for check in results) else ()
-    return ScanResult(table, results, unexplained, round(duration, 3))
+    common = [safe for message, safe in told.items() if message.startswith(_OF_THE_SCAN)]
+    own = {check.name: [reason for reason in reasons if reason not in common and _names(reason, check)] for check in expected}
+    results = tuple(_check(check, found.get(check.name), [*own[check.name], *filter(None, common)]) for check in expected)
+    wrong = [check.name for check in results if check.outcome == "error"]
+    explained = {reason for name in wrong for reason in [*own[name], *common]}
+    errors = [reason for reason in reasons if reason not in explained and not (wrong and reason.startswith(_NO_VALUE))]
+    return ScanResult(table, results, tuple(errors), round(duration, 3))
+
+
+def _names(reason: str, check: ExpectedCheck) -> bool:
+    """Whether an error of Soda's is about this check: it has its name, its definition or its metric."""
+    metric = _METRIC.match(check.definition)
+    words = {check.name, f"rows_{check.name}", *(metric.groups() if metric else ())}
+    return check.definition in reason.replace('"', "").replace("`", "") or not words.isdisjoint(re.findall(r"\w+", reason))
 
 
 def _check(expected: ExpectedCheck, found: Mapping[str, Any] | None, reasons: Sequence[str]) -> CheckResult:
     outcome = found.get("outcome") if found else None
     result = CheckResult(expected.name, "error", expected.definition, None, expected.threshold, expected.column)
     if found is None or outcome not in ("pass", "warn", "fail"):
-        reason = "; ".join(reasons) or "its scan ended early, by an error whose text may quote rows and is left out"
+        reason = "; ".join(dict.fromkeys(reasons)) or "no value could be told"
         message = f"Soda could not evaluate it: {reason.rstrip('.!')}."
         return CheckResult(**{**asdict(result), "message": message})
     diagnostics = found.get("diagnostics") or {}

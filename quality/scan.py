@@ -114,20 +114,31 @@ def _write_data_source(
         configuration = bigquery_configuration(settings, template.namespace)
     else:
         database = folder / "table.duckdb"
-        write_view(database, table, template.name, snapshot_id=snapshot_id, columns=_columns(checks, table), memory=settings.write_memory)
+        columns, without_data = _columns(checks, table)
+        write_view(
+            database,
+            table,
+            template.name,
+            snapshot_id=snapshot_id,
+            columns=columns,
+            without_data=without_data,
+            memory=settings.write_memory,
+        )
         configuration = duckdb_configuration(database, settings.write_memory, folder)
     return write_configuration(folder / "configuration.yaml", configuration)
 
 
-def _columns(checks: Sequence[Check], table: Table) -> list[str] | None:
-    """The columns that the checks read; None for all."""
-    read: set[str] = set()
-    for check in checks:
-        if check.columns is None:
-            return None
-        read |= check.columns
+def _columns(checks: Sequence[Check], table: Table) -> tuple[list[str], list[str]]:
+    """The columns whose values the checks read, and those of which they only want to know that they are there, and of which type."""
     names = [field.name for field in table.schema().fields]
-    return [name for name in names if name in read] or names[:1]  # rows can only be counted where there is a column
+    reading = [check for check in checks if "schema" not in check.sodacl]
+    read: set[str] = set()
+    for check in reading:
+        if check.columns is None:
+            return names, []
+        read |= check.columns
+    found = [name for name in names if name in read] or names[:1]  # rows can only be counted where there is a column
+    return found, [name for name in names if name not in found] if len(reading) < len(checks) else []
 
 
 def _write_checks(template: TableTemplate, checks: Sequence[Check], dialect: Dialect, folder: Path) -> Path:

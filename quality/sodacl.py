@@ -5,9 +5,10 @@ The language: https://docs.soda.io/soda-v3/soda-cl-overview. Forms that are not 
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +17,21 @@ import yaml
 # Metrics whose value is a number of rows, and so never a value of one.
 _COUNTS = {"row_count", "missing_count", "missing_percent", "invalid_count", "invalid_percent", "duplicate_count", "duplicate_percent"}
 _METRIC = re.compile(r"(?P<metric>\w+)\s*(\((?P<arguments>[^)]*)\))?\s*(?P<threshold>((not )?between\b|[<>=!]).*)?\Z")
+# The keys that Soda knows below a check; it would leave out any other, and let the check pass for it.
+_THRESHOLDS = ("warn", "fail")
+_MISSING = ("missing values", "missing format", "missing regex")
+_VALID = (
+    *(f"{what} {how}" for what in ("valid", "invalid") for how in ("values", "format", "regex")),
+    *(f"valid {how}" for how in ("min", "max", "length", "min length", "max length")),
+)  # fmt: skip
+_SCHEMA = (
+    "when required column missing",
+    "when forbidden column present",
+    "when wrong column type",
+    "when wrong column index",
+    "when mismatching columns",
+    "with optional columns",
+)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _QUOTED = re.compile(r"[\"`](\w+)[\"`]")
 _NUMBER = re.compile(r"[+-]?[0-9.]+\Z")
@@ -76,13 +92,15 @@ def read_entry(entry: Any) -> Entry:
     _refuse(key, details)
     match = _METRIC.match(key)
     metric, inline = (match["metric"], match["threshold"] or "") if match else ("", "")
-    thresholds = {word: details[word] for word in ("warn", "fail") if word in details}
+    _refuse_keys(key, metric, bool(match and match["arguments"]), details)
+    thresholds = {word: details[word] for word in _THRESHOLDS if word in details}
     if match and not inline and not thresholds and key != "schema":
         raise EntryError("has no threshold.", f"Write one: `{key} = 0`, or `fail: when > 0` below it.")
     if inline and thresholds:
         raise EntryError("has a threshold, so that Soda ignores `warn:` and `fail:` below it.", f"Remove `{inline}` or those.")
     arguments = _arguments(metric, match["arguments"]) if match and match["arguments"] else ()
     in_columns = bool(match) and key != "schema" and (bool(arguments) or metric == "row_count")
+    own_sql = any(word.endswith(("query", "expression")) for word in details)
     name = _slug(str(details["name"]) if "name" in details else key.removesuffix(inline))
     if not name:
         raise EntryError("has no letter or digit to be named after.", "Give it a `name:`.")
@@ -93,8 +111,8 @@ def read_entry(entry: Any) -> Entry:
         arguments=arguments,
         columns=frozenset(arguments) if in_columns and not any(map(_is_sql, details)) else None,
         severity="warn" if "warn" in thresholds and "fail" not in thresholds else "error",
-        counts=metric in _COUNTS or key in ("failed rows", "schema"),
-        about_columns=in_columns,
+        counts=(metric in _COUNTS and not own_sql) or key in ("failed rows", "schema"),
+        about_columns=in_columns and not own_sql,
         sodacl=_for_soda(key, details, name),
     )
 
@@ -107,15 +125,14 @@ def _for_soda(key: str, details: Mapping[str, Any], name: str) -> dict[str, Any]
     """
     if key == "schema" or not (_METRIC.match(key) or key == "failed rows"):
         return {key: {**details, "name": name}}
-    sql = {word: details[word] for word in ("fail condition", "fail query") if word in details}
-    if key != "failed rows" or len(sql) != 1:
+    if key != "failed rows":
         return {key: {**details, "samples limit": 0, "name": name}}
-    thresholds = {word: details[word] for word in ("warn", "fail") if word in details}
+    thresholds = {word: details[word] for word in _THRESHOLDS if word in details}
     metric = f"rows_{name}"
-    if "fail condition" in sql:
-        counting = {f"{metric} expression": f"count(case when ({sql['fail condition']}\n) then 1 end)"}
+    if "fail condition" in details:
+        counting = {f"{metric} expression": f"count(case when ({details['fail condition']}\n) then 1 end)"}
     else:
-        counting = {f"{metric} query": f"select count(*) from ({str(sql['fail query']).strip().rstrip(';')}\n) as failed_rows"}
+        counting = {f"{metric} query": f"select count(*) from ({str(details['fail query']).strip().rstrip(';')}\n) as failed_rows"}
     return {metric if thresholds else f"{metric} = 0": {**counting, **thresholds, "name": name}}
 
 
@@ -149,6 +166,49 @@ def _refuse(key: str, details: Mapping[str, Any]) -> None:
         )
 
 
+def _refuse_keys(key: str, metric: str, has_arguments: bool, details: Mapping[str, Any]) -> None:
+    """Refuses what Soda would leave out, or not do as it reads."""
+    if key == "failed rows" and "filter" in details:
+        raise EntryError("has a filter, which failed rows cannot have.", "Write it into the fail condition: `… and (<filter>)`.")
+    _require_known(details, _known_keys(key, metric, has_arguments))
+    if key == "schema":
+        found = [details[word] for word in _THRESHOLDS if word in details]
+        if not found or not all(isinstance(rules, dict) and rules for rules in found):
+            raise EntryError("has no rule.", "Write `fail:`, and below it for example `when required column missing: [id]`.")
+        for rules in found:
+            _require_known(rules, _SCHEMA)
+    if key == "failed rows" and len({"fail condition", "fail query"} & details.keys()) != 1:
+        raise EntryError("has not one of `fail condition` and `fail query`.", "Write which rows are wrong in one of the two.")
+    if "filter" in details and any(word.endswith(("query", "expression")) for word in details):
+        raise EntryError("has a filter, which Soda does not apply to SQL of your own.", "Write it into the SQL.")
+    if metric in ("invalid_count", "invalid_percent") and not any(word in _VALID for word in details):
+        raise EntryError("does not say what is valid, so that nothing is invalid.", "Write it below the check: `valid values: [a, b]`.")
+
+
+def _known_keys(key: str, metric: str, has_arguments: bool) -> tuple[str, ...]:
+    if key == "schema":
+        return ("name", *_THRESHOLDS)
+    if key == "failed rows":
+        return ("name", *_THRESHOLDS, "fail condition", "fail query", "samples limit")
+    known: tuple[str, ...] = ("name", *_THRESHOLDS, "filter", "samples limit")
+    if not metric or metric == "freshness":
+        return known
+    known += (f"{metric} expression", f"{metric} query")
+    if not has_arguments:
+        return known
+    return (*known, *_MISSING) if metric.startswith("missing_") else (*known, *_MISSING, *_VALID, "include null")
+
+
+def _require_known(details: Mapping[str, Any], known: Collection[str]) -> None:
+    for word, value in details.items():
+        if word not in known:
+            close = difflib.get_close_matches(word, known, 1)
+            remedy = f"Did you mean `{close[0]}`?" if close else f"Its keys are {', '.join(known)}."
+            raise EntryError(f"has the key `{word}` below it, which it cannot have.", remedy)
+        if value is None:
+            raise EntryError(f"has the key `{word}` without a value.", "Write one, or take it out.")
+
+
 def _arguments(metric: str, text: str) -> tuple[str, ...]:
     arguments = [argument.strip().strip('"`') for argument in text.split(",")]
     if metric == "freshness":  # the second is the variable with the time that counts as now
@@ -157,7 +217,7 @@ def _arguments(metric: str, text: str) -> tuple[str, ...]:
 
 
 def _is_sql(key: str) -> bool:
-    return key in ("filter", "condition") or key.endswith(("query", "expression"))
+    return key == "filter" or key.endswith(("query", "expression"))
 
 
 def _slug(text: str) -> str:

@@ -139,7 +139,7 @@ class _FileLoad:
         Raises:
             _FilesFailedError: with further paths to skip; PlanOutdatedError: it is to be run anew.
         """
-        if self._audited and (result := self._of_open_audit()) is not None:
+        if self._audited and (result := self._of_open_audit(skip)) is not None:
             return result
         selection = self._ledger.select(self._folder.list())
         self.changed = selection.changed
@@ -162,8 +162,13 @@ class _FileLoad:
                 self._commit_quarantine(bad_rows, files)
             return self._commit(files)
 
-    def _of_open_audit(self) -> WriteResult | None:
-        """What this run did before it died or was stopped, if it waits in the open audit. Raises AuditOpenError for another run's."""
+    def _of_open_audit(self, skip: Collection[str]) -> WriteResult | None:
+        """What this run did before it died or was stopped, if it waits in the open audit.
+
+        Raises:
+            AuditOpenError: the open audit is another run's.
+            _FilesFailedError: files beside those in the audit cannot be taken, as this run said before.
+        """
         snapshot = audit_snapshot(self._table)
         if snapshot is None:
             return None
@@ -171,7 +176,13 @@ class _FileLoad:
         if not self._run_id or summary_of(snapshot).get(RUN_ID) != self._run_id or LEDGER not in properties:
             check_no_audit(self._table)
         self._progress(f"{self._template.table_name}: this run's rows are in the open audit, snapshot {snapshot.snapshot_id}")
-        return result_of_audit(self._table, snapshot, Ledger(self._table, self._root, properties[LEDGER]))
+        ledger = Ledger(self._table, self._root, properties[LEDGER])
+        selection = ledger.select(self._folder.list())
+        self.changed = selection.changed
+        # One that came meanwhile and is as it should be is left to the next run.
+        if failures := self._check([file for file in selection.new if file.path not in skip]):
+            raise _FilesFailedError(failures)
+        return result_of_audit(self._table, snapshot, ledger)
 
     def _load_file(self, file: SourceFile, target: Target | None, bad_rows: Target | None) -> None:
         """Takes a file's rows in, or, without a target, only looks whether it could be."""

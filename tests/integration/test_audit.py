@@ -163,6 +163,28 @@ def test_files_that_cannot_be_taken_keep_the_others_in_the_audit(lakehouse: Lake
     assert (raised.value.result.audit, ids(lakehouse), audited_ids(lakehouse)) == (True, [], [1])
 
 
+def test_the_same_run_finds_its_open_audit_and_still_fails_for_what_is_not_in_it(lakehouse: Lakehouse) -> None:
+    template = events(lakehouse)
+    land(lakehouse, "a", 1)
+    lakehouse.run(template, "before")
+    publish_open(lakehouse)
+    lakehouse.land("a.jsonl", '{"id": 1}\n{"id": 7}')
+    land(lakehouse, "b", 2)
+    lakehouse.land("c.jsonl", '{"id": "x"}')
+    errors = []
+    for _ in range(2):
+        with pytest.raises(FilesNotTakenError) as raised:
+            lakehouse.run(template, "run")
+        errors.append(raised.value)
+        land(lakehouse, "d", 5)  # which is the next run's
+    assert re.search(r"2 source files (.|\n)*a\.jsonl: it was taken before with another size(.|\n)*c\.jsonl: ", str(errors[0]))
+    assert (str(errors[1]), errors[1].result) == (str(errors[0]), errors[0].result)
+    assert audited_ids(lakehouse) == [1, 2]
+    (lakehouse.landing / "a.jsonl").unlink()
+    (lakehouse.landing / "c.jsonl").unlink()
+    assert lakehouse.run(template, "run") == errors[0].result
+
+
 @pytest.mark.parametrize("what", ["append", "replace"])
 def test_arrow_rows_are_audited_where_the_caller_says_so(lakehouse: Lakehouse, what: str) -> None:
     events(lakehouse, DIRECT)

@@ -87,6 +87,7 @@ def test_show_says_who_wrote_what_and_how_to_look_at_it(lakehouse: Lakehouse, ru
         assert line in out
     assert "lakehouse audit publish lake.events" in out
     assert "lakehouse audit drop lake.events" in out
+    assert f"table.scan(snapshot_id={audit.snapshot_id}, limit=20).to_arrow()" in out  # of a large table, not all of it
     code_lines = [line.strip() for line in out.splitlines() if line.startswith("    ")]
     capsys.readouterr()
     exec("\n".join(code_lines), {})

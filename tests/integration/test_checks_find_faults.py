@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyiceberg.expressions import EqualTo
 from pyiceberg.schema import Schema
@@ -261,6 +264,22 @@ def everything(lakehouse: Lakehouse, types: Sequence[str]) -> TableTemplate:
     return described(lakehouse, f"name: everything\nnamespace: shop\ncolumns:\n{columns}\n")
 
 
+def test_of_rows_that_are_copied_only_what_checks_read_is(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    """Rows of a file without field ids are copied, as those of an object store; one column cannot even be read here."""
+    template = described(lakehouse, ORDERS.replace("identifier:", "  - {name: note, type: string}\n    identifier:"))
+    table, path = made(lakehouse, template), tmp_path / "foreign.parquet"
+    rows = {"id": pa.array([1]), "order": ["a"], "day": pa.array([NOW.date()]), "note": ["x"]}
+    pq.write_table(pa.table(rows), path, compression="none", use_dictionary=False)
+    table.add_files([f"file://{path}"])
+    place = pq.read_metadata(path).row_group(0).column(3).data_page_offset
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(b"\xff" * 8)
+    with pytest.raises(OSError, match="page header"):
+        pq.read_table(path, columns=["note"])
+    assert outcomes(scan_table(lakehouse.settings, template)) == dict.fromkeys(GENERATED, "pass")
+
+
 def test_a_table_that_is_not_there_and_a_check_that_is_not_there_are_errors(lakehouse: Lakehouse) -> None:
     template = described(lakehouse, ORDERS)
     with pytest.raises(CatalogError, match=r"no table shop\.orders in the catalog.*lakehouse apply"):
@@ -309,3 +328,31 @@ def test_the_command_shows_every_result_and_fails_where_a_check_does(
     assert {*re.findall(r"^(shop\.\w+): \d checks in", failed.stderr, re.MULTILINE)} == {"shop.few", "shop.orders"}
     unknown = quality(lakehouse, "nothing")
     assert unknown.returncode == 1 and unknown.stderr.startswith("error: No template describes nothing. There are shop.few, shop.orders.")
+
+
+def test_an_interrupt_ends_the_command_at_once_with_its_scans(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    names = ["first", "second", "third"]
+    folders = {"LAKEHOUSE_CHECKS": tmp_path / "checks", "TMPDIR": tmp_path / "temporary"}
+    for folder in folders.values():
+        folder.mkdir()
+    for name in names:
+        write(made(lakehouse, described(lakehouse, f"name: {name}\nnamespace: shop\ncolumns: [{{name: id, type: long}}]\n")), [{"id": 1}])
+        os.mkfifo(tmp_path / name)  # whoever opens it waits for one who writes to it
+        check = f"  - failed rows:\n      fail query: select * from read_csv('{tmp_path / name}')\n"
+        (folders["LAKEHOUSE_CHECKS"] / f"{name}_checks.yaml").write_text(f"checks for {name}:\n{check}")
+    environment = {**os.environ, **lakehouse.environment, **{variable: str(path) for variable, path in folders.items()}}
+    command = [sys.executable, "-m", "quality"]
+    with (
+        subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process,
+        (tmp_path / "first").open("w") as first,
+        (tmp_path / "second").open("w") as second,
+    ):
+        assert process.stderr is not None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == "error: interrupted; no scan runs any more.\n"
+        for pipe in (first, second):
+            ends = select.poll()
+            ends.register(pipe, 0)
+            assert ends.poll(20_000) == [(pipe.fileno(), select.POLLERR)]  # nobody reads it any more
+    assert list(folders["TMPDIR"].iterdir()) == []

@@ -216,6 +216,21 @@ def test_a_chosen_column_is_read_in_place_though_another_could_not_be(lakehouse:
     assert not is_copied(tmp_path / "a.duckdb")
 
 
+def test_a_column_without_data_has_its_type_and_is_not_read(lakehouse: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = make_table(lakehouse, {f"c{index}": type_ for index, type_ in enumerate(EVERY_TYPE)})
+    rows = [{"n": number, **{f"c{index}": value for index, value in enumerate(EVERY_TYPE.values())}} for number in (1, 2)]
+    append(table, rows)
+    unread = [f"c{index}" for index in range(len(EVERY_TYPE))]
+    nulls = [{"n": 1, **dict.fromkeys(unread)}, {"n": 2, **dict.fromkeys(unread)}]
+    assert seen(tmp_path / "in_place.duckdb", table, columns=["n"], without_data=unread) == nulls
+    delete(table, [0], monkeypatch)
+    assert seen(tmp_path / "copied.duckdb", table, columns=["n"], without_data=unread) == nulls[1:]
+    for path in (tmp_path / "in_place.duckdb", tmp_path / "copied.duckdb"):
+        assert [*columns_of(path).items()] == [*zip(["n", *unread], ["BIGINT", *DUCKDB_TYPES], strict=True)]
+    with duckdb.connect(tmp_path / "copied.duckdb", read_only=True) as connection:
+        assert connection.execute("select sum(column_count) from duckdb_tables()").fetchall() == [(1,)]
+
+
 def test_a_column_that_is_not_there_is_an_error(lakehouse: Lakehouse, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"lake\.facts has no column other"):
         write_view(tmp_path / "a.duckdb", make_table(lakehouse, {}), "order", columns=["n", "other"], memory=MEMORY)

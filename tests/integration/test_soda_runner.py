@@ -217,9 +217,40 @@ def test_a_check_that_cannot_be_evaluated_is_an_error_and_says_why(database: Dat
 
 
 def test_a_check_that_soda_does_not_know_hides_no_other(database: Database) -> None:
-    result = database.scan(entry("nonsense(id) = 0", "unknown"), entry("row_count > 0", "rows"))
+    checks = [entry("nonsense(id) = 0", "unknown"), entry("row_count > 0", "rows")]
+    result = database.scan(*checks, expected=[Expected("unknown", "nonsense(id) = 0"), Expected("rows")])
     assert found(result) == {"unknown": ("error", None), "rows": ("pass", 5)}
     assert "Unsupported metric nonsense" in result.checks[0].message
+
+
+def test_each_check_that_has_no_result_has_its_own_reason(database: Database) -> None:
+    definitions = {"unknown": "nonsense(id) = 0", "other": "gibberish(id) = 0", "fresh": "freshness(email) < 1d", "text": "max(email) > 5"}
+    result = database.scan(
+        *(entry(definition, name) for name, definition in definitions.items()),
+        expected=[Expected(name, definition) for name, definition in definitions.items()],
+    )
+    told = {check.name: check.message.removeprefix("Soda could not evaluate it: ") for check in result.checks}
+    assert "Unsupported metric nonsense" in told["unknown"] and "gibberish" not in told["unknown"]
+    assert "Unsupported metric gibberish" in told["other"] and "nonsense" not in told["other"]
+    assert told["fresh"] == "Could not evaluate freshness."
+    assert told["text"] == "no value could be told."
+    assert result.errors == ()
+
+
+def test_what_no_check_in_error_is_named_by_is_an_error_of_the_scan(database: Database) -> None:
+    checks = [entry("invalid_count(id) = 0", "valid", **{"valid format": "nonsense"}), entry("gibberish(id) = 0", "unknown")]
+    result = database.scan(*checks, expected=[Expected("valid", "invalid_count(id) = 0"), Expected("unknown", "gibberish(id) = 0")])
+    assert result.errors == ("Format nonsense is not supported.",)
+
+
+def test_a_query_that_fails_is_told_of_every_check_that_has_no_result(database: Database) -> None:
+    definitions = {"broken": "avg(email) > 0", "rows": "row_count > 0", "unknown": "nonsense(id) = 0"}
+    result = database.scan(
+        *(entry(definition, name) for name, definition in definitions.items()),
+        expected=[Expected(name, definition) for name, definition in definitions.items()],
+    )
+    assert ["Binder Error" in check.message for check in result.checks] == [True] * 3
+    assert ["nonsense" in check.message for check in result.checks] == [False, False, True]
 
 
 def test_a_check_without_a_result_is_an_error_never_a_pass(database: Database) -> None:

@@ -206,6 +206,21 @@ def test_the_file_has_no_secret_and_is_its_owners_alone(aws: LakehouseSettings, 
     assert "key" not in path.read_text()
 
 
+def test_a_configuration_is_its_owners_alone_wherever_it_is_written(aws: LakehouseSettings, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "configuration.yaml"
+    write_configuration(path, athena_configuration(aws, "lake"))
+    path.chmod(0o644)
+    write_configuration(path, athena_configuration(aws, "lake"))
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_configuration_that_cannot_be_written_is_an_error_that_names_it(aws: LakehouseSettings, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "configuration.yaml", tmp_path):
+        with pytest.raises(SettingsError, match=rf"configuration {path} cannot be written: "):
+            write_configuration(path, athena_configuration(aws, "lake"))
+
+
 @pytest.mark.parametrize(("environment", "kind"), [(AWS, "athena"), (GCP, "bigquery")])
 def test_the_command_takes_the_outputs_of_terraform(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], kind: str

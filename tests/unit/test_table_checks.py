@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lakehouse import cli
 from lakehouse.cli_checks import checks_of
 from lakehouse.lint import load_templates
 from lakehouse.settings import PROJECT_ROOT, LakehouseSettings
@@ -28,6 +29,11 @@ columns:
 identifier: [id, at]
 partition_spec: [{column: at, transform: day}]
 freshness: 2w
+"""
+UNCHECKED = """\
+checks: {generated: false}
+publish: audited
+pipeline: {pattern: event_stream, source: {path: /x, format: csv}}
 """
 Checks = Callable[..., dict[str, Check]]
 
@@ -239,6 +245,8 @@ def test_a_check_with_only_warn_thresholds_warns(checks: Checks) -> None:
         ("- max(price) < 100", True),
         ("- max(price) < 100:\n    filter: email is null", True),
         ("- freshness using at < 1d", False),
+        ("- max(price) > 0:\n    max expression: max(length(email))", False),
+        ("- row_count > 0:\n    row_count query: select max(length(email)) from orders", False),
     ],
 )
 def test_a_value_that_could_be_one_of_a_hidden_column_is_not_shown(checks: Checks, entry: str, shown: bool) -> None:
@@ -273,6 +281,24 @@ def test_user_sql_shows_its_value_where_no_column_is_hidden(checks: Checks) -> N
         ("- row_count > ${LIMIT}", r":2: .*variable.*secrets"),
         ("- row_count > 0:\n    filter: \"email <> '${env_var(\\\"AWS_SECRET_ACCESS_KEY\\\")}'\"", r":2: .*variable"),
         ("- top > 0:\n    top sql_file: top.sql", r":2: .*another file"),
+        ("- invalid_count(price) = 0:\n    valid mx: 5", r":2: .*the key `valid mx` below it.* mean `valid max`\?"),
+        ("- row_count > 0\n- missing_count(price) = 0:\n    filtre: id > 0", r":3: .*`filtre`.* mean `filter`\?"),
+        ("- row_count:\n    warm: when < 5", r":2: .*`warm`.* mean `warn`\?"),
+        ("- row_count > 0:\n    valid min: 5", r":2: .*`valid min`.* keys are name, warn, fail, filter"),
+        ("- freshness(at) < 1d:\n    valid min: 5", r":2: .*`valid min`"),
+        ("- missing_count(price) = 0:\n    valid min: 5", r":2: .*`valid min`"),
+        ("- top > 0:\n    tpo query: select 1", r":2: .*`tpo query`.* mean `top query`\?"),
+        ("- invalid_count(price) = 0", r":2: .*does not say what is valid.*valid values"),
+        ("- invalid_percent(price) < 5:\n    missing values: [0]", r":2: .*does not say what is valid"),
+        ("- invalid_count(price) = 0:\n    valid min:", r":2: .*`valid min` without a value"),
+        ("- failed rows:\n    fail condition: id < 0\n    filter: price > 0", r":2: .*has a filter.*fail condition"),
+        ("- failed rows:\n    name: x", r":2: .*not one of `fail condition` and `fail query`"),
+        ("- failed rows:\n    fail condition: id < 0\n    fail query: select 1", r":2: .*not one of"),
+        ("- top > 0:\n    top query: select 1\n    filter: id > 0", r":2: .*filter.*not apply.*into the SQL"),
+        ("- schema:\n    fail:\n      when required columns missing: [id]", r":2: .* mean `when required column missing`\?"),
+        ("- schema:\n    name: columns", r":2: .*no rule"),
+        ("- schema:\n    fail: [id]", r":2: .*no rule"),
+        ("- row_count > 0:\n    name: Schema drift", r":2: .*name schema_drift.*project's own.*another `name:`"),
         ("- row_count > 0\n- x: [", r"orders_checks\.yaml:\d+:\d+: not valid YAML"),
         ("- row_count > 0:\n    name: a\n    name: b", r"orders_checks\.yaml:4:7: the key `name` stands twice"),
     ],
@@ -318,6 +344,43 @@ def test_blocking_checks_are_marked_and_one_that_is_not_there_is_an_error(checks
         checks("- avg(price) > 0", TEMPLATE + "checks: {blocking: [schema, row_cont]}\n")
     with pytest.raises(ChecksError, match=r"orders\.yaml:13: .*has only `warn:` thresholds .*never blocks"):
         checks("- row_count:\n    warn: when < 9", TEMPLATE + "checks: {blocking: [row_count]}\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "listed", "place", "message"),
+    [
+        (TEMPLATE.replace("partition_spec: [{column: at, transform: day}]\n", ""), None, ("orders.yaml", 11, 1, "freshness"), "no column"),
+        (TEMPLATE + "checks: {blocking: [row_cont]}\n", None, ("orders.yaml", 13, 1, "checks.blocking[0]"), "no check row_cont"),
+        (TEMPLATE, "- row_count > 0\n- x: [", ("orders_checks.yaml", 3, 1, ""), "not valid YAML"),
+        (TEMPLATE, "- row_count > 0\n- row_count > 1", ("orders_checks.yaml", 3, 1, ""), "the name row_count stands"),
+        (TEMPLATE.replace("freshness: 2w", UNCHECKED), None, ("orders.yaml", 13, 1, "publish"), "has none"),
+    ],
+)  # fmt: skip
+def test_lint_reports_checks_that_cannot_be_used(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    template: str,
+    listed: str | None,
+    place: tuple[str, int, int, str],
+    message: str,
+) -> None:
+    for folder in ("templates", "checks"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.setenv(f"LAKEHOUSE_{folder.upper()}", str(tmp_path / folder))
+    (tmp_path / "templates" / "orders.yaml").write_text(TEMPLATE if listed else template)
+    (tmp_path / "templates" / "others.yaml").write_text(TEMPLATE.replace("name: orders", "name: others"))
+    if listed:
+        (tmp_path / "checks" / "orders_checks.yaml").write_text("checks for orders:\n" + textwrap.indent(listed, "  ") + "\n")
+    monkeypatch.setattr("sys.argv", ["lakehouse", "lint", "--json"])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    [problem] = [found for found in json.loads(capsys.readouterr().out) if found["severity"] == "error"]
+    assert end.value.code == 1
+    file, line, column, key = place
+    assert (Path(problem["file"]).name, problem["line"], problem["column"], problem["key"]) == (file, line, column, key)
+    assert problem["rule"] == "checks"
+    assert message in problem["message"] and problem["remedy"]
 
 
 def test_a_missing_folder_is_an_error_since_nothing_of_it_would_be_checked(tmp_path: Path) -> None:
