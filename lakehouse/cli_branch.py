@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from lakehouse.nessie_client import NessieClient
 
 app = typer.Typer(
-    no_args_is_help=True, help="Nessie's branches: versions of all tables, to be merged or dropped. LAKEHOUSE_BRANCH selects one."
+    epilog="Example: lakehouse branch list",
+    no_args_is_help=True,
+    help="Nessie's branches: versions of all tables, to be merged or dropped. LAKEHOUSE_BRANCH selects one.",
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The branch.")]
