@@ -60,6 +60,11 @@ class LakehouseSettings(BaseSettings):
         validation_alias="LAKEHOUSE_REPOSITORY_URL",
         description="Where people read the files of the repository, e.g. https://github.com/<owner>/<name>/blob/main: checks link to it.",
     )
+    scans: Literal["cloud", "local"] = Field(
+        "cloud",
+        validation_alias="LAKEHOUSE_SCANS",
+        description="aws-glue, gcp: what Soda's checks query: cloud, Athena or BigQuery; local, DuckDB, to which columns are copied.",
+    )
     scan_timeout: float = Field(
         1800,
         gt=0,

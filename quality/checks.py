@@ -77,7 +77,7 @@ def table_checks(settings: LakehouseSettings, template: TableTemplate, dialect: 
 
 def dialect_of(settings: LakehouseSettings) -> Dialect:
     """The SQL of the data source that scans of the settings' backend use."""
-    return _DIALECTS[settings.backend]
+    return "duckdb" if settings.scans == "local" else _DIALECTS[settings.backend]
 
 
 def checks_file(settings: LakehouseSettings, template: TableTemplate) -> Path | None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import duckdb
-from duckdb.sqltypes import DuckDBPyType
 from pyiceberg import types as ice
 
 from lakehouse.pipelines import parse_duration
 from lakehouse.template import Column, TableTemplate
+
+if TYPE_CHECKING:
+    from duckdb.sqltypes import DuckDBPyType
 
 Dialect = Literal["duckdb", "athena", "bigquery"]
 
@@ -99,6 +100,8 @@ def data_type(type_: ice.IcebergType, dialect: Dialect) -> str | None:
 
 
 def _duckdb_type(type_: ice.IcebergType) -> DuckDBPyType:
+    import duckdb  # loads in the time of some tables, and only nested types need it
+
     match type_:
         case ice.ListType():
             return duckdb.list_type(_duckdb_type(type_.element_type))

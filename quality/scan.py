@@ -13,7 +13,6 @@ from typing import Any
 from pyiceberg.table import Table
 
 from lakehouse.catalog import catalog_errors, load_table, open_catalog
-from lakehouse.duck_view import write_view
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 from quality.checks import Check, dialect_of, table_checks
@@ -115,6 +114,8 @@ def _write_data_source(
     else:
         database = folder / "table.duckdb"
         columns, without_data = _columns(checks, table)
+        from lakehouse.duck_view import write_view  # with DuckDB, which a code location of a thousand tables does not need
+
         write_view(
             database,
             table,
