@@ -12,7 +12,7 @@ export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev quality soda-config test test-aws torture lint lint-terraform format generate lock bench
+.PHONY: help setup demo demo-flights dev quality soda-config test test-aws test-nessie torture lint lint-terraform format generate lock bench
 .PHONY: aws-validate aws-plan aws-apply aws-destroy clean clean-data
 
 help: ## Show this list
@@ -55,6 +55,9 @@ test: setup ## Run all tests
 
 test-aws: setup ## Rehearse AWS on moto, with no account: terraform apply, pipelines, an evolution, governance, destroy (5 minutes)
 	$(BIN)/python -m pytest -s tests/e2e/test_aws.py
+
+test-nessie: setup ## Test Nessie: the real server, branches, its Terraform on moto with both version stores (10 minutes)
+	$(BIN)/python -m pytest -m "" tests/terraform/test_nessie_root.py tests/integration/test_nessie.py tests/integration/test_branch_command.py
 
 torture: setup ## Kill each pipeline at KILLS random moments (default 500), and compare with undisturbed runs
 	LAKEHOUSE_KILLS=$(or $(KILLS),500) $(BIN)/python -m pytest -n auto tests/integration/test_kill.py

@@ -88,7 +88,7 @@ def listeners(client: Callable[[str], Any]) -> dict[int, str]:
     return {listener["Port"]: listener["DefaultActions"][0]["Type"] for listener in found}
 
 
-@pytest.mark.slow
+@pytest.mark.standup
 def test_nessie_on_dynamodb_is_stood_up_left_alone_and_taken_down(
     aws: AwsServer, aws_root: Callable[..., Terraform], client: Callable[[str], Any]
 ) -> None:
@@ -110,7 +110,7 @@ def test_nessie_on_dynamodb_is_stood_up_left_alone_and_taken_down(
     assert dynamodb.list_tables()["TableNames"] == []
 
 
-@pytest.mark.slow
+@pytest.mark.standup
 def test_nessie_on_postgres_over_https_and_without_a_nat_is_stood_up_and_left_alone(
     aws: AwsServer, aws_root: Callable[..., Terraform], client: Callable[[str], Any]
 ) -> None:
