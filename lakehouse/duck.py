@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import duckdb
 
+GLOB = frozenset("*?[]{}")  # in a path that is given to DuckDB: it would read every file whose path matches
 _MEMORY_OF_A_THREAD = 128 * 1024 * 1024
 
 
@@ -33,3 +34,8 @@ def connect(memory: int) -> Iterator[duckdb.DuckDBPyConnection]:
 def quoted(name: str) -> str:
     """A name as a SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def sql_text(value: str) -> str:
+    """A text as a SQL string."""
+    return "'" + value.replace("'", "''") + "'"

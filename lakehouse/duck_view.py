@@ -18,11 +18,10 @@ from pyiceberg.manifest import FileFormat
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.transforms import IdentityTransform
 
-from lakehouse.duck import quoted
+from lakehouse.duck import GLOB, quoted, sql_text
 from lakehouse.read import field_ids, rows_of
 from lakehouse.write import arrow_schema
 
-_GLOB = frozenset("*?[]{}")  # DuckDB would read every file whose path matches
 _ID = b"PARQUET:field_id"
 _LOADED = "__loaded"
 _WIDENINGS = {
@@ -87,7 +86,7 @@ def write_view(
 def _is_readable(table: Table, task: FileScanTask, schema: pa.Schema) -> bool:
     """Whether DuckDB gets from the file itself what the table says of its rows."""
     scheme, _, path = PyArrowFileIO.parse_location(task.file.file_path)
-    if scheme != "file" or task.delete_files or task.file.file_format != FileFormat.PARQUET or _GLOB & set(path):
+    if scheme != "file" or task.delete_files or task.file.file_format != FileFormat.PARQUET or GLOB & set(path):
         return False
     found = {(field.metadata or {}).get(_ID): field for field in pq.read_schema(path)}
     if None in found:
@@ -126,9 +125,9 @@ def _types(connection: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[str
 
 
 def _reading(tasks: Sequence[FileScanTask], schema: pa.Schema, types: dict[str, str]) -> str:
-    paths = ", ".join(_text(PyArrowFileIO.parse_location(task.file.file_path)[2]) for task in tasks)
+    paths = ", ".join(sql_text(PyArrowFileIO.parse_location(task.file.file_path)[2]) for task in tasks)
     columns = ", ".join(
-        f"{int(field.metadata[_ID])}: {{name: {_text(field.name)}, type: {_text(types[field.name])}, default_value: NULL}}"
+        f"{int(field.metadata[_ID])}: {{name: {sql_text(field.name)}, type: {sql_text(types[field.name])}, default_value: NULL}}"
         for field in schema
     )
     return f"read_parquet([{paths}], schema = MAP {{{columns}}}, hive_partitioning = false)"
@@ -146,8 +145,3 @@ def _load(connection: duckdb.DuckDBPyConnection, table: Table, tasks: Sequence[F
         connection.execute(f"create table {quoted(_LOADED)} as from __rows")
     finally:
         connection.unregister("__rows")
-
-
-def _text(value: str) -> str:
-    """A SQL string."""
-    return "'" + value.replace("'", "''") + "'"

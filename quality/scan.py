@@ -31,7 +31,6 @@ def scan_table(
     *,
     names: Collection[str] | None = None,
     snapshot_id: int | None = None,
-    local: bool = False,
     timeout: float | None = None,
     log: Callable[[str], None] = _LOGGER.info,
 ) -> ScanResult:
@@ -40,7 +39,6 @@ def scan_table(
     Args:
         names: only these checks.
         snapshot_id: the rows of this snapshot, always on DuckDB; else those of the current one.
-        local: on DuckDB over the snapshot, whatever the backend.
         timeout: seconds; without it, those of the settings.
         log: takes the scan's output line by line.
 
@@ -49,7 +47,7 @@ def scan_table(
         CatalogError: the table is not there, or cannot be read.
         QualityError: the scan could not be made: see quality/errors.py.
     """
-    dialect: Dialect = "duckdb" if local or snapshot_id is not None else dialect_of(settings)
+    dialect: Dialect = "duckdb" if snapshot_id is not None else dialect_of(settings)
     checks = _chosen(table_checks(settings, template, dialect), names, template)
     if not checks:
         return ScanResult(template.table_name, ())

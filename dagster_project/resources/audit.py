@@ -38,7 +38,7 @@ def publish_audited(context: OutputContext, catalog: Catalog, template: TableTem
         return {}
     settings = LakehouseSettings.load()
     context.log.info(f"{result.table}: auditing snapshot {result.snapshot_id}, which readers do not see yet")
-    scan = scan_table(settings, template, snapshot_id=result.snapshot_id, local=True, log=context.log.info)
+    scan = scan_table(settings, template, snapshot_id=result.snapshot_id, log=context.log.info)
     # Old rows are no worse than none: a table that is not fresh gets what came, and its check says so.
     counts = [check for check in scan.checks if not (check.definition.startswith("freshness(") and check.outcome == "fail")]
     failing = [check.message or f"{check.definition} failed" for check in counts if check.outcome in ("fail", "error")]

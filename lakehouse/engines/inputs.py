@@ -22,7 +22,7 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.types import DateType, IcebergType, PrimitiveType, TimestamptzType
 
 from lakehouse.days import DAY, event_time
-from lakehouse.duck import quoted
+from lakehouse.duck import GLOB, quoted, sql_text
 from lakehouse.read import holds_schema, rows_of
 from lakehouse.template import TableTemplate
 from lakehouse.write import arrow_schema
@@ -30,7 +30,6 @@ from lakehouse.write import arrow_schema
 LOADED = "__loaded"  # the schema of the tables that hold rows; no template can have such a namespace
 _VALID_FROM, _VALID_TO, _IS_CURRENT = "valid_from", "valid_to", "is_current"
 _EPOCH = date(1970, 1, 1)
-_GLOB = frozenset("*?[]{}")  # DuckDB would read every file whose path matches
 
 
 @dataclass
@@ -97,7 +96,7 @@ class Input:
             if file.path is None and file.loaded is None:
                 self._load(connection, file)
         columns = ", ".join(map(quoted, self._read))
-        paths = ", ".join(_text(file.path) for file in needed if file.path is not None)
+        paths = ", ".join(sql_text(file.path) for file in needed if file.path is not None)
         sources = [f"read_parquet([{paths}], hive_partitioning = false)"] if paths else []
         sources += [file.loaded for file in needed if file.loaded is not None]
         if not sources:
@@ -112,7 +111,7 @@ class Input:
         file = task.file
         first, last = (self._bound(bounds) for bounds in (file.lower_bounds, file.upper_bounds))
         scheme, _, path = PyArrowFileIO.parse_location(file.file_path)
-        readable = scheme == "file" and not task.delete_files and not _GLOB & set(path)
+        readable = scheme == "file" and not task.delete_files and not GLOB & set(path)
         wanted = pa.schema([field for field in self.schema if field.name in self._read])
         return _File(task, path if readable and holds_schema(pq.read_schema(path), wanted) else None, first, last)
 
@@ -194,7 +193,7 @@ class Input:
 
 def allow_only(connection: duckdb.DuckDBPyConnection, paths: Iterable[str]) -> None:
     """From here on the connection reads these files and, but for its own folder, nothing else: no file, no variable of this process."""
-    connection.execute(f"set allowed_paths = [{', '.join(map(_text, paths))}]")
+    connection.execute(f"set allowed_paths = [{', '.join(map(sql_text, paths))}]")
     connection.execute("set python_enable_replacements = false; set enable_external_access = false; set lock_configuration = true")
 
 
@@ -214,8 +213,3 @@ def _sql(day: date, type_: IcebergType) -> str:
     if isinstance(type_, DateType):
         return f"date '{day}'"
     return f"timestamptz '{day} 00:00:00+00'" if isinstance(type_, TimestamptzType) else f"timestamp '{day} 00:00:00'"
-
-
-def _text(value: str | None) -> str:
-    """A SQL string."""
-    return "'" + (value or "").replace("'", "''") + "'"
