@@ -1,0 +1,4 @@
+variable "path" {
+  type        = string
+  description = "The path of the template."
+}
