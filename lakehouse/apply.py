@@ -11,6 +11,7 @@ from pyiceberg.exceptions import CommitFailedException, TableAlreadyExistsError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from lakehouse.errors import LakehouseError
+from lakehouse.pointers import Moved, follow, open_pointers
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.tables import Tables, open_tables
@@ -37,16 +38,29 @@ def apply(
     """Creates or changes each table, and its quarantine table. One that fails does not keep the others from being made.
 
     What differs is changed in one transaction per table. Breaking changes are refused unless they are allowed, the others made.
+    What readers ask in the catalog's place follows, see ``lakehouse.pointers``.
     """
-    tables = open_tables(settings, catalog)
+    tables, pointers = open_tables(settings, catalog), open_pointers(settings)
     for template in templates:
         for wanted in filter(None, (template, template.quarantine)):
             try:
-                yield _apply_one(tables, wanted, allow_breaking)
+                applied = _apply_one(tables, wanted, allow_breaking)
+                yield applied if pointers is None else _followed(applied, follow(pointers, settings, catalog, [wanted]))
             except LakehouseError as error:
                 yield Applied(wanted.table_name, "failed", str(error))
             except Exception as error:
                 yield Applied(wanted.table_name, "failed", f"{type(error).__name__}: {error}")
+
+
+def _followed(applied: Applied, moved: list[Moved]) -> Applied:
+    """What was done, with what became of the table's pointer."""
+    for found in moved:
+        if found.action == "failed":
+            done = f"{applied.action} in the catalog{f' ({applied.detail})' if applied.detail else ''}"
+            return Applied(applied.table, "failed", f"{done}, and readers are not shown it: {found.detail}")
+        if found.action == "moved" and applied.action == "exists":
+            return Applied(applied.table, "changed", "what points at it was moved to its newest metadata")
+    return applied
 
 
 # Another apply, or a pipeline's commit, came between reading and committing: read again, and plan again.
@@ -63,7 +77,7 @@ def _apply_one(tables: Tables, template: TableTemplate, allow_breaking: bool) ->
         except TableAlreadyExistsError:  # another apply was faster, and made the same
             return Applied(template.table_name, "exists")
         return Applied(template.table_name, "created")
-    plan = TablePlan(table, template, tables.properties(template), allow_breaking)
+    plan = TablePlan(table, template, tables.properties(template), allow_breaking, tables.entry_changes(template, table))
     tables.check(plan)
     updates, requirements = plan.updates()
     refused = plan.refused
@@ -71,6 +85,7 @@ def _apply_one(tables: Tables, template: TableTemplate, allow_breaking: bool) ->
     if updates:
         with table.transaction() as transaction:
             transaction._apply(updates, requirements)
+    tables.finish(plan)
     if refused:
         reasons = [f"{change} ({change.note})" if change.note else str(change) for change in refused]
         done = f"; done: {'; '.join(made)}" if made else ""

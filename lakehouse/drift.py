@@ -7,26 +7,34 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
+from typing import Generic, TypeVar
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchNamespaceError
 from pyiceberg.schema import Schema
+from pyiceberg.table import Table
 
 from lakehouse.bounded import Call, run_calls
-from lakehouse.catalog import open_catalog
-from lakehouse.drift_answers import EVERYTHING, TableDrift, first_sentence, grants_drift, schema_drift
+from lakehouse.catalog import load_newest, open_catalog
+from lakehouse.drift_answers import EVERYTHING, TableDrift, first_sentence, grants_drift, pointer_drift, pointer_unseen, schema_drift
 from lakehouse.errors import CatalogError, LakehouseError, TableMismatchError
 from lakehouse.inspect import list_tables
-from lakehouse.lakeformation import live_findings
+from lakehouse.live_grants import has_live_grants, live_findings
+from lakehouse.pointers import PointerError, Pointers, PointerUnreachableError, open_pointers, remedy, wrong_with
 from lakehouse.schema_plan import Change
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.tables import open_tables
 from lakehouse.template import TableTemplate
 
+T = TypeVar("T")
+
 _WORKERS = 8
+# Seconds after which a pointer that is behind is looked at again. Shorter than the shortest time for a table's answer is of use.
+_SECOND_LOOK = 1.0
 _NOT_ANSWERING = "None of the tables answers, and neither does the list of them"
 
 
@@ -40,7 +48,7 @@ def check_drift(
     only_these: bool = False,
     opener: Callable[[LakehouseSettings], Catalog] = open_catalog,
 ) -> list[TableDrift]:
-    """Compares every table, quarantine tables included, and on AWS with Glue the grants. Changes nothing, and reads no rows.
+    """Compares every table, quarantine tables included, what readers are shown of it, and on AWS the grants. Changes nothing.
 
     Args:
         first: the names of the tables that are looked at first.
@@ -55,13 +63,16 @@ def check_drift(
     """
     templates = list(templates)
     tables = {found.table_name: found for template in templates for found in (template, template.quarantine) if found is not None}
-    catalog = _Shared(lambda: _open(settings, opener))
+    catalog, pointers = _Shared(lambda: _open(settings, opener)), _Shared(lambda: open_pointers(settings))
+
+    def look(template: TableTemplate) -> list[TableDrift]:
+        return [_table(settings, catalog.get(), template, pointers)]
 
     def table_call(template: TableTemplate) -> Call[list[TableDrift]]:
-        return Call(lambda: [_table(settings, catalog.get(), template)], table_timeout or settings.drift_table_timeout)
+        return Call(lambda: look(template), table_timeout or settings.drift_table_timeout)
 
     calls: dict[str, Call[list[TableDrift]]] = {}
-    if settings.backend == "aws-glue":
+    if has_live_grants(settings):
         # All grants are one list, and so one call, and that of a thousand tables is longer than a table's.
         calls["grants"] = Call(lambda: grants_drift(templates, live_findings(settings, templates)))
     if not only_these:
@@ -90,35 +101,38 @@ def check_drift(
 
 def _open(settings: LakehouseSettings, opener: Callable[[LakehouseSettings], Catalog]) -> Catalog:
     # Opening would make an empty catalog where a warehouse is lost, and every table would be missing.
-    if settings.backend == "local" and not (settings.warehouse_folder / "catalog.db").is_file():
+    # One that was never made looks like one that is gone, so that it is said, and stays an unknown.
+    if settings.backend == "local" and not ((folder := settings.warehouse_folder) / "catalog.db").is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise CatalogError(f"The catalog is lost: {folder} has files, and no catalog.db. Restore the warehouse.")
         raise CatalogError(
-            f"There is no catalog in {settings.warehouse_folder}. Restore the warehouse, or, where there was none yet: lakehouse apply"
+            f"There is nothing in {folder} yet. Create the tables: lakehouse apply. If there were any, restore the warehouse."
         )
     return opener(settings)
 
 
-class _Shared:
-    """A catalog that the first thread opens that needs it: one that hangs or fails while it opens is a table's answer, too.
+class _Shared(Generic[T]):
+    """A catalog, or what points at its tables, opened by the first thread that needs it: that it hangs or fails is a table's answer, too.
 
     Threads may share SQLAlchemy's engines, boto3's clients, and requests' sessions as PyIceberg uses them, which is all that its
     catalogs have. A Glue catalog for each thread would cost seconds: every session of boto3 reads AWS's descriptions anew.
     """
 
-    def __init__(self, open_: Callable[[], Catalog]) -> None:
+    def __init__(self, open_: Callable[[], T]) -> None:
         self._open, self._lock = open_, threading.Lock()
-        self._outcome: Catalog | Exception | None = None
+        self._outcome: list[T] | Exception | None = None
 
-    def get(self) -> Catalog:
-        """The catalog. Raises what opening it raised, to everyone."""
+    def get(self) -> T:
+        """What was opened. Raises what opening it raised, to everyone."""
         with self._lock:
             if self._outcome is None:
                 try:
-                    self._outcome = self._open()
+                    self._outcome = [self._open()]
                 except Exception as error:
                     self._outcome = error
         if isinstance(self._outcome, Exception):
             raise self._outcome
-        return self._outcome
+        return self._outcome[0]
 
 
 def _answer(table: str, outcomes: dict[str, list[TableDrift] | BaseException]) -> TableDrift:
@@ -159,7 +173,7 @@ def _of_databases(catalog: Catalog, tables: Iterable[str]) -> Iterator[str]:
             continue
 
 
-def _table(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate) -> TableDrift:
+def _table(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate, pointers: _Shared[Pointers | None]) -> TableDrift:
     tables = open_tables(settings, catalog)
     try:
         table = tables.load(template)
@@ -170,8 +184,32 @@ def _table(settings: LakehouseSettings, catalog: Catalog, template: TableTemplat
     try:
         changes = TablePlan(table, template, tables.properties(template)).changes
     except TableMismatchError as error:  # it is there, but not as `apply` could change it
-        return TableDrift(template.table_name, "drifted", differences=(" ".join(str(error).split()),))
-    return schema_drift(template.table_name, [_with_live_order(change, table.schema()) for change in changes])
+        drift = TableDrift(template.table_name, "drifted", differences=(" ".join(str(error).split()),))
+    else:
+        drift = schema_drift(template.table_name, [_with_live_order(change, table.schema()) for change in changes])
+    try:
+        if (opened := pointers.get()) is None:
+            return drift
+        return pointer_drift(drift, _wrong_pointer(opened, catalog, template, table))
+    except PointerUnreachableError as error:
+        return pointer_unseen(drift, str(error))
+    except PointerError as error:
+        return pointer_drift(drift, [str(error)])
+    except Exception as error:  # what is known of the table is told all the same
+        return pointer_unseen(drift, _reason(error))
+
+
+def _wrong_pointer(pointers: Pointers, catalog: Catalog, template: TableTemplate, table: Table) -> list[str]:
+    """What is wrong with what points at a table, looked at twice: a run moves it a moment after its commit. Sentences."""
+    first = pointers.read(template.table_name)
+    if first is not None and not wrong_with(pointers, template, table, first):
+        return []
+    time.sleep(_SECOND_LOOK)
+    again = pointers.read(template.table_name)
+    if again is None:
+        return ["Nothing points at it.", remedy(template.table_name)]
+    wrong = wrong_with(pointers, template, load_newest(catalog, template.table_name), again)
+    return [*wrong, remedy(template.table_name)] if wrong and first is not None and first.version == again.version else []
 
 
 def _with_live_order(change: Change, live: Schema) -> Change:

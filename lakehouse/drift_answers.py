@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from lakehouse.errors import Problem
@@ -34,7 +34,8 @@ class TableDrift:
         differences: the other kinds, a sentence each.
         reason: why it is missing, unreachable or not checked, or only partially seen.
         details: each difference as JSON: ``kind``, ``subject``, ``live``, ``template`` and ``level`` of a schema's, as `plan` has them,
-            or a ``digest`` of values that are not told; ``kind``, ``principal``, ``permissions``, ``columns`` and ``message`` of a grant's.
+            or a ``digest`` of values that are not told; ``kind``, ``principal``, ``permissions``, ``columns`` and ``message`` of a grant's;
+            ``kind`` and ``message`` of what points at a table.
         partial: whether it is known to differ, and something of it could not be looked at.
     """
 
@@ -175,6 +176,22 @@ def schema_drift(table: str, changes: Sequence[Change]) -> TableDrift:
         differences=tuple(_differences(by_kind)),
         details=tuple(_detail(change) for change in changes),
     )
+
+
+def pointer_drift(drift: TableDrift, wrong: Sequence[str]) -> TableDrift:
+    """The answer about a table with what is wrong about what readers are shown of it: sentences."""
+    if not wrong:
+        return drift
+    told = f"Readers are not shown its newest state: {' '.join(wrong)}"
+    detail = {"kind": "pointer", "message": told}
+    return replace(drift, state="drifted", differences=(*drift.differences, told), details=(*drift.details, detail))
+
+
+def pointer_unseen(drift: TableDrift, reason: str) -> TableDrift:
+    """The answer about a table of which it is not known what readers are shown."""
+    if drift.state == "in step":
+        return replace(drift, state="unreachable", reason=reason)
+    return replace(drift, partial=True, reason=reason)
 
 
 def _differences(by_kind: dict[str, list[Change]]) -> Iterator[str]:

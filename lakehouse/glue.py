@@ -1,17 +1,13 @@
-"""Tables in AWS Glue. Terraform makes a shell of each, an entry with columns and location; `apply` turns it into an Iceberg table.
-
-The entry is changed in place, never deleted and made again: its Lake Formation grants would go with it.
-"""
+"""Tables whose catalog is AWS Glue: `apply` turns the shells that Terraform makes, see glue_entries.py, into Iceberg tables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from pyarrow import fs
-from pyiceberg.catalog import METADATA_LOCATION, TABLE_TYPE, Catalog
+from pyiceberg.catalog import METADATA_LOCATION, Catalog
 from pyiceberg.exceptions import (
     CommitFailedException,
     NoSuchIcebergTableError,
@@ -24,9 +20,10 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table
 
 from lakehouse.catalog import table_location
-from lakehouse.errors import PermissionOrderError, TableMismatchError
-from lakehouse.lakeformation import ReaderGrants
-from lakehouse.schema_plan import former_names_property
+from lakehouse.errors import TableMismatchError
+from lakehouse.glue_entries import PermissionOrder, check_shell, no_entry, table_input
+from lakehouse.renames import former_names_property
+from lakehouse.schema_plan import Change
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.template import TableTemplate
@@ -34,18 +31,12 @@ from lakehouse.template import TableTemplate
 if TYPE_CHECKING:
     from pyiceberg.catalog.glue import GlueCatalog
 
-_TERRAFORM = "terraform -chdir=terraform/aws apply"
-
 
 class GlueTables:
     """What `apply` does with tables whose entries are Terraform's."""
 
     def __init__(self, settings: LakehouseSettings, catalog: Catalog) -> None:
-        self._settings, self._catalog = settings, cast("GlueCatalog", catalog)
-
-    @cached_property
-    def _reader_grants(self) -> ReaderGrants:
-        return ReaderGrants(self._settings)
+        self._settings, self._catalog, self._order = settings, cast("GlueCatalog", catalog), PermissionOrder(settings)
 
     def load(self, template: TableTemplate) -> Table | None:
         """The live Iceberg table; None where the entry is a shell.
@@ -63,9 +54,7 @@ class GlueTables:
                 f"The entry of {name} in Glue is no Iceberg table. Give the template another name, or remove that table."
             ) from None
         except NoSuchTableError:
-            raise TableMismatchError(
-                f"Glue has no entry of {name}. Terraform makes it, so that grants can name its columns: {_TERRAFORM}"
-            ) from None
+            raise no_entry(name) from None
 
     def check_create(self, template: TableTemplate) -> None:
         """Whether `create` would make a table of the shell. Raises what `create` does."""
@@ -98,9 +87,9 @@ class GlueTables:
         )
         _check_location_is_new(staged.io, template.table_name, location)
         self._catalog._write_metadata(staged.metadata, staged.io, staged.metadata_location)
-        table_input = _table_input(name, staged.metadata_location, properties, staged.metadata, entry)
+        made = table_input(name, staged.metadata_location, properties, staged.metadata, entry)
         try:
-            self._catalog._update_glue_table(database, name, table_input, entry["VersionId"])
+            self._catalog._update_glue_table(database, name, made, entry["VersionId"])
         except CommitFailedException:
             # boto3 tries a lost call again, and then the version is stale because it was this very update that was made.
             now = self._catalog._get_glue_table(database, name).get("Parameters", {}).get(METADATA_LOCATION)
@@ -114,45 +103,21 @@ class GlueTables:
         """With each commit PyIceberg writes the entry's description from this property, and takes it away without."""
         return {"Description": template.description} if template.description else {}
 
-    def check(self, plan: TablePlan) -> None:
-        """Narrow before, widen after: no restricted column gets a name that the reader's grant holds."""
-        self._check_grants(plan.template, plan.renamed_onto)
+    def entry_changes(self, template: TableTemplate, table: Table) -> Sequence[Change]:
+        """Readers query the table's own entry."""
+        return ()
 
-    def _check_grants(self, template: TableTemplate, names: Collection[str]) -> None:
-        restricted = {column.name for column in template.columns if column.access_level == "restricted"} & set(names)
-        if not restricted:
-            return
-        granted = self._reader_grants.columns(template.table_name)
-        if granted is None:
-            raise PermissionOrderError(
-                f"{template.table_name}: {', '.join(sorted(restricted))} would be restricted columns of the table, and whether the reader "
-                "is granted these names cannot be known. Set LAKEHOUSE_READER_ROLE (lakehouse env --terraform terraform/aws), and run "
-                "it as an administrator of Lake Formation, which the admin role should be."
-            )
-        if opened := sorted(restricted & granted):
-            raise PermissionOrderError(
-                f"{template.table_name}: {', '.join(opened)} would be restricted, and the reader's grant in Lake Formation still has "
-                f"{'these names' if len(opened) > 1 else 'this name'}. Narrow it first: {_TERRAFORM}; what Terraform did not grant: "
-                "lakehouse governance --fix"
-            )
+    def finish(self, plan: TablePlan) -> None:
+        """Nothing is left to be done."""
+
+    def check(self, plan: TablePlan) -> None:
+        """Narrow before, widen after."""
+        self._order.check(plan.template, plan.renamed_onto)
 
     def _check_adoption(self, entry: Any, template: TableTemplate) -> None:
         """Whether an entry is the shell of this table, and every column may get its name."""
-        self._check_shell(entry, template, table_location(self._settings, template.namespace, template.name))
-        self._check_grants(template, {column.name for column in template.columns})
-
-    def _check_shell(self, entry: Any, template: TableTemplate, location: str) -> None:
-        storage = entry.get("StorageDescriptor", {})
-        if storage.get("InputFormat") or entry.get("PartitionKeys") or entry.get("Parameters", {}).get(TABLE_TYPE, "ICEBERG") != "ICEBERG":
-            raise TableMismatchError(
-                f"The entry of {template.table_name} in Glue is a table of another kind, not Terraform's shell of an Iceberg table. "
-                "Give the template another name, or remove that table."
-            )
-        if storage.get("Location", "").rstrip("/") != location:
-            raise TableMismatchError(
-                f"The entry of {template.table_name} in Glue is at {storage.get('Location')}, and LAKEHOUSE_WAREHOUSE makes it {location}. "
-                "Take the settings from Terraform: lakehouse env --terraform terraform/aws"
-            )
+        check_shell(self._settings, entry, template)
+        self._order.check(template, {column.name for column in template.columns})
 
 
 def _check_location_is_new(io: FileIO, table: str, location: str) -> None:
@@ -173,12 +138,3 @@ def _check_location_is_new(io: FileIO, table: str, location: str) -> None:
 def _has_snapshot(io: FileIO, metadata_location: str) -> bool:
     with io.new_input(metadata_location).open() as stream:
         return bool(json.loads(stream.read()).get("snapshots"))
-
-
-def _table_input(name: str, metadata_location: str, properties: Mapping[str, str], metadata: Any, entry: Any) -> Any:
-    """The entry as PyIceberg's commits write it, with what else Terraform set."""
-    from pyiceberg.catalog.glue import _construct_table_input
-
-    made = _construct_table_input(name, metadata_location, dict(properties), metadata, entry)
-    kept = {key: entry[key] for key in ("Description", "Owner", "Retention") if key in entry}
-    return {**kept, **made}

@@ -1,4 +1,4 @@
-"""Lake Formation's live grants: what of them the templates do not say, and taking away what is too open. AWS with Glue only."""
+"""Lake Formation's live grants: what of them the templates do not say, and taking away what is too open. They are on Glue's entries."""
 
 from __future__ import annotations
 
@@ -103,8 +103,11 @@ class ReaderGrants:
 
 
 def _check_backend(settings: LakehouseSettings) -> None:
-    if settings.backend != "aws-glue":
-        raise SettingsError(f"Lake Formation has the grants of the backend aws-glue; LAKEHOUSE_BACKEND is {settings.backend!r}.")
+    if not settings.has_glue_entries:
+        raise SettingsError(
+            f"Lake Formation's grants are on the entries of aws-glue, and those that follow main on aws-nessie (GLUE_CATALOG_ID); "
+            f"LAKEHOUSE_BACKEND is {settings.backend!r}, LAKEHOUSE_BRANCH {settings.branch!r}."
+        )
 
 
 def _roles(settings: LakehouseSettings) -> dict[str, Role]:

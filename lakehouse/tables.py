@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
@@ -11,14 +12,15 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
-from lakehouse.catalog import table_location
-from lakehouse.schema_plan import former_names_property
+from lakehouse.catalog import load_newest, table_location
+from lakehouse.renames import former_names_property
+from lakehouse.schema_plan import Change
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.template import TableTemplate
 
 if TYPE_CHECKING:
-    from lakehouse.nessie import NessieCatalog
+    from lakehouse.glue_pointers import GluePointers
 
 
 class Tables(Protocol):
@@ -42,6 +44,14 @@ class Tables(Protocol):
 
     def check(self, plan: TablePlan) -> None:
         """Raises LakehouseError where the backend's permissions forbid the change."""
+        ...
+
+    def entry_changes(self, template: TableTemplate, table: Table) -> Sequence[Change]:
+        """What `apply` would change of what readers query in the table's place, but for what follows each commit by itself."""
+        ...
+
+    def finish(self, plan: TablePlan) -> None:
+        """Makes these changes, once the table itself is changed; breaking ones if the plan allows them."""
         ...
 
 
@@ -83,6 +93,13 @@ class CatalogTables:
     def check(self, plan: TablePlan) -> None:
         """The catalog has no grants on columns."""
 
+    def entry_changes(self, template: TableTemplate, table: Table) -> Sequence[Change]:
+        """Readers query the table itself, or what follows it by itself."""
+        return ()
+
+    def finish(self, plan: TablePlan) -> None:
+        """Nothing is left to be done."""
+
     def _numbered(self, schema: Schema) -> Schema:
         """The top fields with the ids that they get in the catalog."""
         return schema
@@ -96,16 +113,38 @@ class CatalogTables:
 
 
 class NessieTables(CatalogTables):
-    """Tables in Nessie, which are looked at without their history."""
+    """Tables in Nessie, which are looked at without their history. Glue's entries of main's tables are theirs to follow."""
+
+    @cached_property
+    def _entries(self) -> GluePointers | None:
+        if not self._settings.has_glue_entries:
+            return None
+        from lakehouse.glue_pointers import GluePointers
+
+        return GluePointers(self._settings)
 
     def load(self, template: TableTemplate) -> Table | None:
         try:
-            return cast("NessieCatalog", self._catalog).load_without_history(template.table_name)
+            return load_newest(self._catalog, template.table_name)
         except NoSuchTableError:
             return None
 
+    def check_create(self, template: TableTemplate) -> None:
+        """Whether readers could be shown the table, and nothing that they may not see. Raises what ``GluePointers.check_create`` does."""
+        if self._entries is not None:
+            self._entries.check_create(template)
+
+    def create(self, template: TableTemplate) -> None:
+        self.check_create(template)
+        super().create(template)
+
+    def check(self, plan: TablePlan) -> None:
+        """Narrow before, widen after. Raises PermissionOrderError."""
+        if self._entries is not None:
+            self._entries.check_plan(plan)
+
     def _numbered(self, schema: Schema) -> Schema:
-        from lakehouse.nessie import numbered_by_nessie
+        from lakehouse.nessie_ids import numbered_by_nessie
 
         return numbered_by_nessie(schema)
 
@@ -116,4 +155,14 @@ def _glue_tables(settings: LakehouseSettings, catalog: Catalog) -> Tables:
     return GlueTables(settings, catalog)
 
 
-_BACKENDS: dict[str, Callable[[LakehouseSettings, Catalog], Tables]] = {"aws-glue": _glue_tables, "aws-nessie": NessieTables}
+def _gcp_tables(settings: LakehouseSettings, catalog: Catalog) -> Tables:
+    from lakehouse.bigquery_tables import GcpTables
+
+    return GcpTables(settings, catalog)
+
+
+_BACKENDS: dict[str, Callable[[LakehouseSettings, Catalog], Tables]] = {
+    "aws-glue": _glue_tables,
+    "aws-nessie": NessieTables,
+    "gcp": _gcp_tables,
+}

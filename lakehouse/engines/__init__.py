@@ -13,6 +13,7 @@ from pyiceberg.expressions import BooleanExpression
 
 from lakehouse.commit import Batch
 from lakehouse.errors import SourceError
+from lakehouse.pointers import PointerError, open_pointers
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -86,6 +87,14 @@ class FilesNotTakenError(SourceError):
         super().__init__(message)
 
 
+class NotFollowedError(PointerError):
+    """Rows are committed, and what points at the table was not moved: readers do not see them. ``result`` says what was committed."""
+
+    def __init__(self, message: str, result: WriteResult) -> None:
+        self.result = result
+        super().__init__(message)
+
+
 class Engine(Protocol):
     """What an engine can do. Every method is one commit or none.
 
@@ -129,7 +138,13 @@ class Engine(Protocol):
 
 
 def open_engine(settings: LakehouseSettings, catalog: Catalog) -> Engine:
-    """The engine of the settings."""
+    """The engine of the settings. Its methods also raise NotFollowedError where something points at tables."""
     from lakehouse.engines.embedded import EmbeddedEngine
 
-    return EmbeddedEngine(settings, catalog)
+    engine = EmbeddedEngine(settings, catalog)
+    # Before any work: what keeps pointers from being moved at all is to be known before rows are committed.
+    if (pointers := open_pointers(settings)) is None:
+        return engine
+    from lakehouse.engines.following import FollowingEngine
+
+    return FollowingEngine(engine, pointers, settings, catalog)
