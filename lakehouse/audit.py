@@ -3,14 +3,17 @@
 Who checks them is not known here. Publishing moves main to the very snapshot that was checked, in one transaction with the
 progress that the snapshot carries. To drop an audit is to remove the branch: its source files are then taken again, as
 the table's progress never moved, and its data files are left to maintenance.
+
+A catalog that keeps no branches of tables, as Nessie's, has to keep this one all the same: see ``lakehouse.nessie_audits``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from pyiceberg.catalog import Catalog
@@ -30,7 +33,7 @@ from pyiceberg.table.update import (
 
 from lakehouse.attempts import commit_until_known
 from lakehouse.catalog import load_table
-from lakehouse.errors import AuditOutdatedError, NoAuditError, TableMismatchError
+from lakehouse.errors import AuditOutdatedError, NoAuditError
 from lakehouse.history import (
     AUDIT,
     AUDIT_BRANCH,
@@ -48,7 +51,6 @@ from lakehouse.history import (
     summary_of,
 )
 from lakehouse.inspect import list_tables
-from lakehouse.settings import LakehouseSettings
 
 _AGAIN = "Do it again: it finds out."
 
@@ -85,15 +87,6 @@ class Audit:
         return {**asdict(self), "committed_at": self.committed_at.isoformat(timespec="milliseconds")}
 
 
-def require_branches(settings: LakehouseSettings, table_name: str) -> None:
-    """Raises TableMismatchError where the backend's catalog drops branches of tables: rows would be seen at once."""
-    if settings.backend == "aws-nessie":
-        raise TableMismatchError(
-            f"{table_name} cannot be written audited: Nessie keeps no branches of tables. Set `publish: direct` in its template; "
-            "Nessie's own branches do the same for the whole catalog."
-        )
-
-
 def open_audit(table: Table) -> Audit | None:
     """The open audit of a table, as of its metadata."""
     if (snapshot := audit_snapshot(table)) is None:
@@ -118,7 +111,9 @@ def open_audit(table: Table) -> Audit | None:
 
 def list_audits(catalog: Catalog) -> Iterator[Audit | str]:
     """Every open audit of a catalog; for a table that cannot be read what is wrong with it, as text."""
-    for name in list_tables(catalog):
+    # Nessie tells at once which tables have such a branch; elsewhere every table is looked at.
+    candidates: Callable[[], list[str]] = getattr(catalog, "audited_tables", partial(list_tables, catalog))
+    for name in candidates():
         try:
             found = open_audit(load_table(catalog, name))
         except Exception as error:

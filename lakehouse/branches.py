@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from lakehouse.catalog import nessie_login, nessie_server
 from lakehouse.errors import SettingsError
-from lakehouse.nessie_client import Entry, NessieClient
-from lakehouse.nessie_session import BranchError
+from lakehouse.nessie_audits import AUDIT_PREFIX, audited_table
+from lakehouse.nessie_client import Branch, Entry, MergeAnswer, NessieClient, OutcomeUnknownError
+from lakehouse.nessie_session import BranchError, NessieSession, login_of
 from lakehouse.settings import BRANCH_NAME, BRANCH_RULE, LakehouseSettings
 
 MAIN = "main"
@@ -46,13 +48,20 @@ def open_client(settings: LakehouseSettings) -> NessieClient:
         raise SettingsError(
             f"The backend {settings.backend} has no branches of the catalog. They are Nessie's: LAKEHOUSE_BACKEND=aws-nessie"
         )
-    return NessieClient(settings)
+    return NessieClient(nessie_server(settings), NessieSession(login_of(nessie_login(settings))))
+
+
+def check_name(name: str) -> None:
+    """Raises BranchError where people cannot have a branch of this name."""
+    if not BRANCH_NAME.fullmatch(name):
+        raise BranchError(f"{name!r} cannot be a branch: {BRANCH_RULE}")
+    if name.startswith(AUDIT_PREFIX):
+        raise BranchError(f"{name} cannot be used: names that begin with {AUDIT_PREFIX} are those of audits. Choose another.")
 
 
 def create(client: NessieClient, name: str, source: str) -> None:
     """A new branch of a branch or tag. Raises BranchError where the name is taken, or is none."""
-    if not BRANCH_NAME.fullmatch(name):
-        raise BranchError(f"{name!r} cannot be a branch: {BRANCH_RULE}")
+    check_name(name)
     client.create(name, source)
 
 
@@ -69,20 +78,26 @@ def diff(client: NessieClient, name: str, against: str) -> list[TableChange]:
     ]
 
 
-def merge(client: NessieClient, name: str, into: str) -> list[TableChange]:
+def merge(client: NessieClient, name: str, into: str, at: str | None = None) -> list[TableChange]:
     """Merges a branch into another, all its tables in one commit, and says what that changed. The branch stays.
 
+    Args:
+        at: the hash that the branch must still have.
+
     Raises:
-        MergeConflictError: a table was changed on both; nothing was merged.
+        MergeConflictError: a table was changed on both; nothing was merged. BranchError: the branch has another hash, too.
+        OutcomeUnknownError: no answer came, and it is not merged yet.
     """
     source, target = client.branch(name), client.branch(into)
+    if at is not None and source.hash != at:
+        raise BranchError(f"{name} was changed meanwhile, so that it is not what was checked; nothing was merged. Do it again.")
     looked = client.merge(source, target, "", dry_run=True)
     if looked.conflicts:
         raise MergeConflictError(name, into, looked.conflicts)
     if not looked.keys:
         return []
     changes = diff(client, name, into)
-    done = client.merge(source, target, f"merge {name} into {into}: {', '.join(looked.keys)}"[:500], dry_run=False)
+    done = _merged(client, source, target, f"merge {name} into {into}: {', '.join(looked.keys)}"[:500])
     if done.conflicts:  # a commit came between
         raise MergeConflictError(name, into, done.conflicts)
     if not done.applied:
@@ -90,11 +105,27 @@ def merge(client: NessieClient, name: str, into: str) -> list[TableChange]:
     return changes
 
 
+def _merged(client: NessieClient, source: Branch, target: Branch, message: str) -> MergeAnswer:
+    """Merges, and finds out whether that happened where no answer comes."""
+    try:
+        return client.merge(source, target, message, dry_run=False)
+    except OutcomeUnknownError:
+        looked = client.merge(source, client.branch(target.name), "", dry_run=True)
+        if looked.keys:
+            raise
+        return replace(looked, applied=True)  # nothing of it is left to be merged
+
+
 def drop(client: NessieClient, name: str) -> None:
-    """Deletes a branch; its rows go with it, those of other branches stay. Raises BranchError for main."""
+    """Deletes a branch with the open audits of its tables; its rows go, those of other branches stay. Raises BranchError for main."""
     if name == MAIN:
         raise BranchError(f"{MAIN} cannot be dropped: it is what everybody reads.")
-    client.drop(client.branch(name))
+    branch = client.branch(name)
+    # First: those of a branch that is gone would be found as those of the next one of its name.
+    for audit in client.branches():
+        if audited_table(audit.name, f".{name}") is not None:
+            client.drop(audit)
+    client.drop(branch)
 
 
 def _change(old: Entry | None, new: Entry | None) -> Literal["created", "dropped", "changed"]:

@@ -84,11 +84,13 @@ def publish(table: TableName) -> None:
     """Publish the open audit of a table as it is: no check is run. Exit code 1 where there is none, or where the table has moved on."""
     from lakehouse.audit import publish as publish_audit
     from lakehouse.catalog import catalog_errors
+    from lakehouse.pointers import follow_commit
 
-    live, audit = _open(table)
+    settings, (live, audit) = LakehouseSettings.load(), _open(table)
     with catalog_errors(f"The audit of {audit.table} cannot be published"):
-        publish_audit(live, audit.snapshot_id, LakehouseSettings.load().commit_timeout)
+        publish_audit(live, audit.snapshot_id, settings.commit_timeout)
     OUT.print(f"{audit.table}: snapshot {audit.snapshot_id} is published, without checks. The table has {audit.rows_after:,} rows.")
+    follow_commit(settings, live.catalog, audit.table)
 
 
 @app.command(epilog="Example: lakehouse audit drop lakehouse.event_stream")
@@ -96,11 +98,13 @@ def drop(table: TableName) -> None:
     """Drop the open audit of a table. Its rows go; the next run takes its source files again. Exit code 1 where there is none."""
     from lakehouse.audit import drop as drop_audit
     from lakehouse.catalog import catalog_errors
+    from lakehouse.pointers import follow_commit
 
-    live, audit = _open(table)
+    settings, (live, audit) = LakehouseSettings.load(), _open(table)
     with catalog_errors(f"The audit of {audit.table} cannot be dropped"):
-        drop_audit(live, LakehouseSettings.load().commit_timeout)
+        drop_audit(live, settings.commit_timeout)
     OUT.print(f"{audit.table}: the audit of snapshot {audit.snapshot_id} is dropped. The next run takes its source files again.")
+    follow_commit(settings, live.catalog, audit.table)
 
 
 def _open(table: str) -> tuple[Table, Audit]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +14,7 @@ from lakehouse.cli_output import OUT, print_grid, print_json
 from lakehouse.settings import LakehouseSettings
 
 if TYPE_CHECKING:
+    from lakehouse.branch_checks import CheckedBranch, CheckedTable
     from lakehouse.branches import TableChange
     from lakehouse.nessie_client import NessieClient
 
@@ -71,23 +74,39 @@ def diff(
         OUT.print(Text(f"{name} cannot be merged into {against} as it is.", style="yellow"))
 
 
-@app.command(epilog="Example: lakehouse branch merge experiment --into main")
+@app.command(epilog="Example: lakehouse branch merge experiment --checked")
 def merge(
     name: Name,
     into: Annotated[str, typer.Option("--into", metavar="BRANCH", help="The branch that gets the changes.")] = "main",
+    checked: Annotated[bool, typer.Option("--checked", help="Only if every changed table passes its checks on the branch.")] = False,
     as_json: Json = False,
 ) -> None:
     """Merge a branch into another: all its tables in one commit, or none where one was changed on both (exit code 1). It stays."""
+    from lakehouse.branch_merge import merge_and_follow
     from lakehouse.branches import merge as merge_branches
+    from lakehouse.cli_sync import moved_lines
+    from lakehouse.pointers import PointerError, check_followed
 
-    changes = merge_branches(_client(), name, into)
+    settings, client = LakehouseSettings.load(), _client()
+    found = _check(settings, client, name, into, as_json) if checked else None
+    how = partial(merge_branches, at=found.hash if found else None)
+    changes, moved = merge_and_follow(settings, client, name, into, how)
     if as_json:
-        print_json([asdict(change) for change in changes])
-        return
-    _print(changes, into)
-    tables = f"{len(changes)} {'table' if len(changes) == 1 else 'tables'}"
-    done = f"{name} is merged into {into}, {tables}." if changes else f"There is nothing to merge: {into} has all that {name} changed."
-    OUT.print(Text(f"{done} If {name} is not needed any more: lakehouse branch drop {name}"))
+        results = {table.change.table: table.result for table in found.tables} if found else {}
+        readers = {pointer.table: {"readers": pointer.action} for pointer in moved}
+        print_json([asdict(change) | results.get(change.table, {}) | readers.get(change.table, {}) for change in changes])
+    else:
+        if not checked:
+            _print(changes, into)
+        for line in moved_lines(moved):
+            OUT.print(line)
+        tables = f"{len(changes)} {'table' if len(changes) == 1 else 'tables'}"
+        done = f"{name} is merged into {into}, {tables}." if changes else f"There is nothing to merge: {into} has all that {name} changed."
+        OUT.print(Text(f"{done} If {name} is not needed any more: lakehouse branch drop {name}"))
+    try:
+        check_followed(moved)
+    except PointerError as error:
+        raise PointerError(f"{name} is merged into {into}, and readers are not shown all of it:\n{error}") from None
 
 
 @app.command(epilog="Example: lakehouse branch drop experiment")
@@ -99,6 +118,34 @@ def drop(name: Name) -> None:
     OUT.print(Text(f"{name} is dropped."))
 
 
+def _check(settings: LakehouseSettings, client: NessieClient, name: str, into: str, as_json: bool) -> CheckedBranch:
+    """Runs the checks of a branch, and prints them. Raises ChecksFailedError where it may not be merged."""
+    from lakehouse.branch_checks import check_branch
+
+    found = check_branch(settings, client, name, into)
+    if not as_json:
+        for table in found.tables:
+            _print_checked(table)
+    elif not found.passed:
+        print_json([asdict(table.change) | table.result for table in found.tables])
+    found.require_passed(into)
+    return found
+
+
+def _print_checked(table: CheckedTable) -> None:
+    line = _change_line(table.change)
+    if table.checks is None:
+        line.append("  nothing to check", style="dim")
+    elif table.held_back_by:
+        line.append(f"  held back: {'; '.join(table.held_back_by)}", style="bold red")
+    else:
+        outcomes = Counter(check["outcome"] for check in table.checks)
+        line.append(f"  {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}", style="green")
+        if stale := [check["name"] for check in table.checks if check["outcome"] == "fail"]:
+            line.append(f"  {', '.join(stale)}: old rows hold nothing back", style="dim")
+    OUT.print(line)
+
+
 def _client() -> NessieClient:
     from lakehouse.branches import open_client
 
@@ -106,7 +153,11 @@ def _client() -> NessieClient:
 
 
 def _print(changes: list[TableChange], other: str) -> None:
-    styles = {"created": "green", "dropped": "red", "changed": "yellow"}
     for change in changes:
-        line = Text().append(f"{change.change:8} ", style=styles[change.change]).append(change.table)
+        line = _change_line(change)
         OUT.print(line.append(f"  conflict: changed on {other}, too", style="red") if change.conflict else line)
+
+
+def _change_line(change: TableChange) -> Text:
+    styles = {"created": "green", "dropped": "red", "changed": "yellow"}
+    return Text().append(f"{change.change:8} ", style=styles[change.change]).append(change.table)

@@ -4,13 +4,13 @@
   files of the snapshots before it, and a loaded table has them: what looks for a batch that was committed finds it.
 - Two first appends to a table without a snapshot would both succeed, and one be lost: a table is made with an empty snapshot, which
   is not shown, and which the first commit names as the one that it follows.
+- It keeps no branches of a table: the branch ``audit`` is one of Nessie's own, see ``lakehouse.nessie_audits``.
 - Servers before 0.105 fail on a new schema without ``last-column-id``, which PyIceberg leaves out.
 - It puts tables into folders of its own choice; here they go where they were asked for, as on every backend.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, cast
 
-from pyiceberg.catalog.rest import Endpoints, RestCatalog
+from pyiceberg.catalog.rest import Endpoints, RestCatalog, TableResponse
 from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException, TableAlreadyExistsError
 from pyiceberg.partitioning import UNPARTITIONED_PARTITION_SPEC, PartitionSpec, assign_fresh_partition_spec_ids
 from pyiceberg.schema import Schema
@@ -37,12 +37,15 @@ from pyiceberg.table.update import (
     TableUpdate,
 )
 from pyiceberg.typedef import EMPTY_DICT, Identifier, Properties
-from pyiceberg.types import IcebergType, ListType, MapType, NestedField, StructType
 
 from lakehouse.errors import CatalogError
-from lakehouse.history import RUN_ID, summary_of
+from lakehouse.history import RUN_ID, ancestors, audit_snapshot, summary_of
+from lakehouse.nessie_audits import NessieAudits, change_of, waiting, with_audit
+from lakehouse.nessie_client import Branch, NessieClient
 from lakehouse.nessie_history import EMPTY, MOST_ANCESTORS, ancestor_locations, current_snapshot_of, linked, required, shown
-from lakehouse.nessie_session import BranchError, NessieSession, login_of, message_of
+from lakehouse.nessie_ids import numbered_by_nessie
+from lakehouse.nessie_session import BranchError, NessieSession, NoBranchError, login_of
+from lakehouse.rest_session import message_of, server_of
 
 _READERS = 8
 _LOGIN = ("token", "credential", "oauth2-server-uri", "scope")
@@ -82,7 +85,7 @@ class NessieCatalog(RestCatalog):
         response = self._session.get(f"{self._server}/api/v2/trees/{branch}")
         if not response.ok:
             raise CatalogError(
-                f"Nessie at {self._server} does not show the branch {branch} ({response.status_code}): {message_of(response)}"
+                f"Nessie at {server_of(self._server)} does not show the branch {branch} ({response.status_code}): {message_of(response)}"
             )
         if response.json()["reference"]["type"] != "BRANCH":
             raise BranchError(f"LAKEHOUSE_BRANCH is {branch}, which is a tag. Name a branch: lakehouse branch list")
@@ -90,10 +93,37 @@ class NessieCatalog(RestCatalog):
     # --- Tables
 
     def load_table(self, identifier: str | Identifier) -> Table:
-        """A table with as much of its history as its snapshots name. Raises NoSuchTableError."""
+        """A table with as much of its history as its snapshots name, and its open audit. Raises NoSuchTableError."""
+        # The audit first: one that is published or dropped meanwhile is then not taken for one that was never there.
+        audit = self._audits.load(self.identifier_to_tuple(identifier))
         table = super().load_table(identifier)
         table.metadata = shown(table.metadata, list(self._ancestors(table)))
+        table.metadata = with_audit(table.metadata, waiting(table, audit))
         return table
+
+    def load_at(self, branch: Branch, identifier: Identifier) -> Table | None:
+        """A table as it is on another branch; None where it, or the branch, is not there any more."""
+        try:
+            response = self._session.get(self._url_at(Endpoints.load_table, f"{branch.name}%40{branch.hash}", identifier))
+        except NoBranchError:
+            return None
+        if response.status_code == 404:
+            return None
+        if not response.ok:
+            raise CatalogError(f"Nessie does not show {'.'.join(identifier)} on {branch.name}: {message_of(response)}")
+        table = self._response_to_table(identifier, TableResponse.model_validate_json(response.content))
+        table.metadata = shown(table.metadata, list(self._ancestors(table)))
+        return table
+
+    def audited_tables(self) -> list[str]:
+        """The tables that may have an open audit, as ``namespace.table``."""
+        return self._audits.tables()
+
+    @cached_property
+    def _audits(self) -> NessieAudits:
+        branch = self._branch.strip("/")
+        source = self.properties["prefix"].partition("%7C")[0]
+        return NessieAudits(self, NessieClient(self._server, cast("NessieSession", self._session)), source, f".{branch}" if branch else "")
 
     def load_without_history(self, identifier: str | Identifier) -> Table:
         """A table with its newest snapshot alone: one request."""
@@ -147,14 +177,31 @@ class NessieCatalog(RestCatalog):
     def commit_table(
         self, table: Table, requirements: tuple[TableRequirement, ...], updates: tuple[TableUpdate, ...]
     ) -> CommitTableResponse:
-        """Commits updates.
+        """Commits updates, to main or of the branch audit.
 
         Raises:
             CommitFailedException: another's commit came before, or the table is gone. CommitStateUnknownException: the outcome is
             not known. CatalogError: the server refuses it.
         """
-        name = table.name()
+        match change_of(updates):
+            case "write":
+                return self._audits.write(table, requirements, updates)
+            case "publish":
+                return self._audits.publish(table, requirements)
+            case "drop":
+                return self._audits.drop(table, requirements)
         _check_is_kept(table, updates)
+        answer = self.send(table, requirements, updates)
+        chain = list(ancestors(table))
+        is_new = all(snapshot.snapshot_id != answer.metadata.current_snapshot_id for snapshot in chain)
+        metadata = shown(answer.metadata, chain[:MOST_ANCESTORS] if is_new else chain[1:])
+        return answer.model_copy(update={"metadata": with_audit(metadata, audit_snapshot(table))})
+
+    def send(
+        self, table: Table, requirements: Sequence[TableRequirement], updates: Sequence[TableUpdate], branch: str | None = None
+    ) -> CommitTableResponse:
+        """Sends updates to the table on another branch, or the catalog's. Returns what Nessie answers. Raises as ``commit_table``."""
+        name = table.name()
         identifier = TableIdentifier(namespace=name[:-1], name=name[-1])
         # Before anything is sent: an error here means that nothing was committed.
         follows = table.current_snapshot() is not None and any(isinstance(update, AddSnapshotUpdate) for update in updates)
@@ -163,7 +210,7 @@ class NessieCatalog(RestCatalog):
         conditions = tuple(required(requirement, table) for requirement in requirements)
         request = CommitTableRequest(identifier=identifier, requirements=conditions, updates=changes)
         response = self._session.post(
-            self.url(Endpoints.update_table, **self._split_identifier_for_path(name)),
+            self._url_at(Endpoints.update_table, branch, name),
             data=self._body(request, table).encode(),
             headers=_commit_headers(".".join(name), changes),
         )
@@ -174,11 +221,13 @@ class NessieCatalog(RestCatalog):
             if response.status_code >= 500:
                 raise CommitStateUnknownException(message)
             raise CatalogError(f"Nessie refuses a commit ({response.status_code}) to {message}")
-        answer = CommitTableResponse.model_validate_json(response.content)
-        before = table.metadata.snapshots
-        is_new = all(snapshot.snapshot_id != answer.metadata.current_snapshot_id for snapshot in before)
-        older = before[::-1][:MOST_ANCESTORS] if is_new else before[-2::-1]
-        return answer.model_copy(update={"metadata": shown(answer.metadata, older)})
+        return CommitTableResponse.model_validate_json(response.content)
+
+    def _url_at(self, endpoint: str, branch: str | None, identifier: Identifier) -> str:
+        """A table's URL on another branch, or, as ``branch%40hash``, as of a commit of it; None is the catalog's branch."""
+        own, _, warehouse = self.properties["prefix"].partition("%7C")
+        path = endpoint.format(**self._split_identifier_for_path(identifier))
+        return f"{self.uri}/v1/{branch or own}%7C{warehouse}/{path}"
 
     def _body(self, request: CommitTableRequest, table: Table) -> str:
         text = request.model_dump_json()
@@ -207,9 +256,8 @@ class NessieCatalog(RestCatalog):
         if not table.metadata_location.startswith("http"):
             return table.metadata_location
         commit = table.properties["nessie.commit.id"]
-        branch, _, warehouse = self.properties["prefix"].partition("%7C")
-        path = Endpoints.load_table.format(**self._split_identifier_for_path(table.name()))
-        response = self._session.get(f"{self.uri}/v1/{branch}%40{commit}%7C{warehouse}/{path}")
+        branch = self.properties["prefix"].partition("%7C")[0]
+        response = self._session.get(self._url_at(Endpoints.load_table, f"{branch}%40{commit}", table.name()))
         if not response.ok:
             raise CatalogError(
                 f"Nessie does not show {'.'.join(table.name())} as of {commit} ({response.status_code}): {message_of(response)}"
@@ -229,36 +277,6 @@ class NessieCatalog(RestCatalog):
             if snapshot is None:
                 return
             yield snapshot
-
-
-def numbered_by_nessie(schema: Schema) -> Schema:
-    """A schema with the field ids that Nessie gives it in a new table: a nested field's comes before that of the next field.
-
-    It numbers whatever it gets, and then takes the old ids of identifier fields for new ones: there must be no difference.
-    """
-    ids = itertools.count(1)
-    fields = [_numbered(field, ids) for field in schema.fields]
-    named = Schema(*fields)
-    identifier = [named.find_field(name).field_id for name in schema.identifier_field_names()]
-    return Schema(*fields, identifier_field_ids=identifier)
-
-
-def _numbered(field: NestedField, ids: Iterator[int]) -> NestedField:
-    return field.model_copy(update={"field_id": next(ids), "field_type": _numbered_type(field.field_type, ids)})
-
-
-def _numbered_type(type_: IcebergType, ids: Iterator[int]) -> IcebergType:
-    match type_:
-        case StructType():
-            return StructType(*(_numbered(field, ids) for field in type_.fields))
-        case ListType():
-            element = _numbered(type_.element_field, ids)
-            return ListType(element.field_id, element.field_type, element.required)
-        case MapType():
-            key, value = _numbered(type_.key_field, ids), _numbered(type_.value_field, ids)
-            return MapType(key.field_id, key.field_type, value.field_id, value.field_type, value.required)
-        case _:
-            return type_
 
 
 def _check_is_kept(table: Table, updates: Sequence[TableUpdate]) -> None:

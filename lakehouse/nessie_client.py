@@ -10,10 +10,11 @@ from urllib.parse import quote
 
 import requests
 
-from lakehouse.catalog import nessie_login, nessie_server
-from lakehouse.errors import CatalogError
-from lakehouse.nessie_session import BranchError, NessieSession, login_of, message_of
-from lakehouse.settings import LakehouseSettings
+from lakehouse.errors import CatalogError, LakehouseError
+from lakehouse.nessie_session import BranchError, BranchMovedError, NessieSession, NoBranchError
+from lakehouse.rest_session import message_of, server_of
+
+_REFUSALS: Mapping[int, type[LakehouseError]] = {400: BranchError, 404: BranchError, 409: BranchMovedError}
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,26 @@ class MergeAnswer:
     conflicts: tuple[str, ...]
 
 
-class NessieClient:
-    """Nessie's references. All methods raise CatalogError where the server cannot be used, BranchError for a branch that is not there."""
+class NoAnswerError(CatalogError):
+    """The server did not answer, or failed."""
 
-    def __init__(self, settings: LakehouseSettings) -> None:
-        self._api = f"{nessie_server(settings)}/api/v2"
-        self._session = NessieSession(login_of(nessie_login(settings)))
+
+class OutcomeUnknownError(NoAnswerError):
+    """A change was sent, and whether it was done is not known."""
+
+
+class NessieClient:
+    """Nessie's references.
+
+    All methods raise CatalogError where the server cannot be used, BranchError for a branch that is not there; those that change
+    something OutcomeUnknownError where no answer comes, a merge that only looks NoAnswerError.
+
+    Args:
+        server: its URL, without a path.
+    """
+
+    def __init__(self, server: str, session: NessieSession) -> None:
+        self._api, self._session = f"{server}/api/v2", session
 
     def branches(self) -> list[Branch]:
         """Every branch, by name."""
@@ -83,10 +98,25 @@ class NessieClient:
             raise BranchError(f"{name} is a tag, which never changes. Name a branch: lakehouse branch list")
         return _branch(reference)
 
-    def create(self, name: str, source: str) -> Branch:
-        """A new branch where another branch or a tag is. Raises BranchError where there is one of that name, or the name cannot be used."""
-        body = self._reference(source)
+    def find(self, name: str) -> Branch | None:
+        """One branch; None where there is none of that name. Raises BranchError where it is a tag."""
+        try:
+            return self.branch(name)
+        except NoBranchError:
+            return None
+
+    def create(self, name: str, source: str | Branch) -> Branch:
+        """A new branch where another branch or a tag is, or a branch was when it was read.
+
+        Raises:
+            BranchError: there is one of that name, or the name cannot be used.
+        """
+        body = self._reference(source) if isinstance(source, str) else _reference_to(source)
         return _branch(self._json("POST", "trees", params={"name": name, "type": "BRANCH"}, json=body)["reference"])
+
+    def assign(self, branch: Branch, to: Branch) -> None:
+        """Puts a branch where another is, whatever is on it. Raises BranchError where it has moved meanwhile."""
+        self._json("PUT", f"trees/{_quoted(branch.name)}@{branch.hash}", params={"type": "BRANCH"}, json=_reference_to(to))
 
     def drop(self, branch: Branch) -> None:
         """Deletes a branch. Raises BranchError where it has moved meanwhile, or is the server's main."""
@@ -116,7 +146,7 @@ class NessieClient:
             "isReturnConflictAsResult": True,
             "commitMeta": {"message": message},
         }
-        answer = self._json("POST", f"trees/{_quoted(target.name)}@{target.hash}/history/merge", json=body)
+        answer = self._json("POST", f"trees/{_quoted(target.name)}@{target.hash}/history/merge", only_looks=dry_run, json=body)
         details = sorted((_key(detail), "conflict" in detail) for detail in answer["details"])
         return MergeAnswer(
             bool(answer["wasApplied"]),
@@ -130,15 +160,17 @@ class NessieClient:
         found: dict[str, Any] = self._json("GET", f"trees/{_quoted(name)}")["reference"]
         return found
 
-    def _json(self, method: str, path: str, **kwargs: Any) -> Any:
+    def _json(self, method: str, path: str, only_looks: bool = False, **kwargs: Any) -> Any:
+        no_answer, unknown = (NoAnswerError, "") if only_looks else (OutcomeUnknownError, ", and whether it was done is not known")
+        again = "Do it again." if only_looks else "Look, and repeat it."
         try:
             response = self._session.request(method, f"{self._api}/{path}", **kwargs)
-        except (requests.ConnectionError, requests.Timeout) as error:
-            raise CatalogError(
-                f"Nessie did not answer ({type(error).__name__}): whether it was done is not known. Look, and repeat it."
-            ) from error
+        except requests.RequestException as error:
+            raise no_answer(f"Nessie did not answer ({type(error).__name__}){unknown}. {again}") from error
+        if response.status_code >= 500:
+            raise no_answer(f"Nessie fails ({response.status_code}){unknown}: {message_of(response)} {again}")
         if not response.ok:
-            kind = BranchError if response.status_code in (400, 404, 409) else CatalogError
+            kind = _REFUSALS.get(response.status_code, CatalogError)
             raise kind(f"Nessie refuses this ({response.status_code}): {message_of(response)}")
         if response.status_code == 204 or not response.content:
             return {}
@@ -146,7 +178,7 @@ class NessieClient:
             return response.json()
         except ValueError:
             raise CatalogError(
-                f"{self._api} does not answer as Nessie does. Set NESSIE_URI to the server, without /iceberg and /api."
+                f"{server_of(self._api)} does not answer as Nessie does. Set NESSIE_URI to the server, without /iceberg and /api."
             ) from None
 
 
@@ -162,6 +194,10 @@ def _branch(reference: Mapping[str, Any]) -> Branch:
         changed_at,
         str(head.get("message", "")),
     )
+
+
+def _reference_to(branch: Branch) -> dict[str, str]:
+    return {"type": "BRANCH", "name": branch.name, "hash": branch.hash}
 
 
 def _entry(content: Mapping[str, str] | None) -> Entry | None:

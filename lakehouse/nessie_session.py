@@ -5,67 +5,43 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
-from urllib3.exceptions import MaxRetryError, NewConnectionError
-from urllib3.util import Retry
 
 from lakehouse.errors import CatalogError, LakehouseError
+from lakehouse.rest_session import TIMEOUT, RestSession, message_of, server_of
 
-# Seconds: to connect; and, for an answer, of which the slowest is a commit that waits for others' on a busy branch.
-_TIMEOUT = (5.0, 60.0)
-_RETRIES = 3
 # Seconds before its end at which a login is made anew, and how long it lasts where the OAuth server does not say.
 _LOGIN_MARGIN, _LOGIN_SECONDS = 60, 300
-_READING = ("GET", "HEAD")
+_RETRIED = (429, 502, 503, 504)
 
 
 class BranchError(LakehouseError):
     """A branch is not there, is there already, or cannot be merged or dropped."""
 
 
-class NessieSession(requests.Session):
-    """Requests with a time-out, a login, and errors that say what to do. What only reads is tried again.
+class NoBranchError(BranchError):
+    """A branch is not there."""
 
-    Of what changes something, only what never reached the server is: the outcome of the rest is not known, and what requests
-    raises stays as it is, so that who commits finds out.
+
+class BranchMovedError(BranchError):
+    """A branch is not where it was when it was read, or there is one already where none was."""
+
+
+class NessieSession(RestSession):
+    """Requests to Nessie, see ``RestSession``.
 
     Args:
         login: what ``login_of`` made; sessions may share it.
     """
 
     def __init__(self, login: AuthBase) -> None:
-        super().__init__()
-        self.auth = login
-        retries = Retry(
-            total=_RETRIES, backoff_factor=0.3, allowed_methods=_READING, status_forcelist=(429, 502, 503, 504), raise_on_status=False
-        )
-        for scheme in ("http://", "https://"):
-            self.mount(scheme, HTTPAdapter(max_retries=retries))
+        super().__init__("Nessie", "NESSIE_URI", login, _RETRIED)
 
-    def request(self, method: str, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        """As requests does it.
-
-        Raises:
-            CatalogError: the server does not answer what only reads, or was not reached; it refuses the caller; the branch is gone.
-        """
-        kwargs.setdefault("timeout", _TIMEOUT)
-        reads = method.upper() in _READING
-        try:
-            response = super().request(method, url, *args, **kwargs)
-        except (requests.ConnectionError, requests.Timeout) as error:
-            if reads or _never_sent(error):
-                reason = "in time" if isinstance(error, requests.Timeout) else f"({_reason(error)})"
-                raise CatalogError(
-                    f"Nessie at {_server(url)} does not answer {reason}. See whether it runs and can be reached from here, and NESSIE_URI."
-                ) from error
-            raise
+    def check(self, response: requests.Response, reads: bool) -> None:
+        """Raises CatalogError: the server refuses the caller, or fails what only reads; NoBranchError: the branch is gone."""
         _check(response, reads)
-        return response
 
 
 def login_of(login: Mapping[str, str]) -> AuthBase:
@@ -109,7 +85,7 @@ class _ClientCredentials(AuthBase):
     def _log_in(self) -> None:
         data = {"grant_type": "client_credentials", **({"scope": self._scope} if self._scope else {})}
         try:
-            response = requests.post(self._uri, data=data, auth=(self._client, self._secret), timeout=_TIMEOUT)
+            response = requests.post(self._uri, data=data, auth=(self._client, self._secret), timeout=TIMEOUT)
             answer = response.json() if response.ok else {}
         except (requests.RequestException, ValueError) as error:
             raise CatalogError(
@@ -125,22 +101,8 @@ class _ClientCredentials(AuthBase):
         self._until = time.monotonic() + max(lasts - _LOGIN_MARGIN, lasts / 2)
 
 
-def _never_sent(error: requests.RequestException) -> bool:
-    """Whether no connection was made at all."""
-    if isinstance(error, requests.ConnectTimeout):
-        return True
-    inner = error.args[0] if error.args else None
-    return isinstance(inner, MaxRetryError) and isinstance(inner.reason, NewConnectionError)
-
-
-def _reason(error: requests.RequestException) -> str:
-    inner = error.args[0] if error.args else None
-    reason = inner.reason if isinstance(inner, MaxRetryError) else inner
-    return str(reason if reason is not None else type(error).__name__).rpartition(": ")[2][:200]
-
-
 def _check(response: requests.Response, reads: bool) -> None:
-    status, server, message = response.status_code, _server(response.url), message_of(response)
+    status, server, message = response.status_code, server_of(response.url), message_of(response)
     if status == 401:
         sent = "Authorization" in response.request.headers
         remedy = "it may have expired: set a new NESSIE_TOKEN" if sent else "set NESSIE_TOKEN, or NESSIE_CREDENTIAL and NESSIE_OAUTH_URI"
@@ -150,27 +112,8 @@ def _check(response: requests.Response, reads: bool) -> None:
             f"Nessie at {server} does not allow this (403): {message} Its authorization rules decide: have one added for this caller."
         )
     if status in (400, 404) and message.startswith("Named reference"):
-        raise BranchError(f"{message} See which branches there are: lakehouse branch list; create one: lakehouse branch create.")
+        raise NoBranchError(f"{message} See which branches there are: lakehouse branch list; create one: lakehouse branch create.")
     if reads and status == 500 and message.startswith("Warehouse"):
         raise CatalogError(f"Nessie at {server}: {message} LAKEHOUSE_WAREHOUSE must be the location of a warehouse of the server.")
     if reads and status >= 500:
         raise CatalogError(f"Nessie at {server} fails ({status}): {message} See its log.")
-
-
-def message_of(response: requests.Response) -> str:
-    """What the server says about an error, as a sentence; both of its APIs."""
-    if response.ok:
-        return ""
-    try:
-        body = response.json()
-        found = body.get("error", body)
-        message = str(found["message"]) if isinstance(found, dict) else str(found)
-    except (ValueError, KeyError, AttributeError):
-        message = response.reason or "no message"
-    message = " ".join(message.split())[:300]
-    return message if message.endswith(".") else f"{message}."
-
-
-def _server(url: str | bytes) -> str:
-    parts = urlsplit(url if isinstance(url, str) else url.decode())
-    return f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}"

@@ -18,6 +18,20 @@ def container_environment(plan: Mapping[str, Any]) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container(plan)["environment"]}
 
 
+def on_this_machine(environment: Mapping[str, str], aws_endpoint: str) -> dict[str, str]:
+    """The same environment for a server beside the tests' AWS: its endpoints, a login, and no ports, which ``NessieServer`` chooses."""
+    s3 = "nessie.catalog.service.s3.default-options"
+    return {
+        **{name: value for name, value in environment.items() if name not in ("quarkus.http.port", "quarkus.management.port")},
+        f"{s3}.endpoint": aws_endpoint,
+        f"{s3}.sts-endpoint": aws_endpoint,
+        f"{s3}.path-style-access": "true",
+        "quarkus.dynamodb.endpoint-override": aws_endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }
+
+
 def container(plan: Mapping[str, Any]) -> dict[str, Any]:
     """The definition of Nessie's container, as ECS gets it. Raises LookupError as above."""
     for resource in _resources(plan["planned_values"]["root_module"]):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import boto3
 
 from lakehouse.audit import Audit, open_audit, publish
 from lakehouse.ledger import Ledger
@@ -67,6 +70,16 @@ def main_of(lakehouse: Lakehouse, table: str = "lake.events") -> dict[str, Any]:
         "taken": Ledger(live, "").entries.to_pylist(),
         "schema": live.schema(),
     }
+
+
+def data_files(lakehouse: Lakehouse, table: str = "lake.events") -> set[str]:
+    """Every data file below the table's folder, whether the table knows of it or not."""
+    scheme, _, path = lakehouse.table(table).location().partition("://")
+    if scheme == "file":
+        return {str(found) for found in Path(path).rglob("*.parquet")}
+    bucket, _, prefix = path.partition("/")
+    found = boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
+    return {f"{bucket}/{entry['Key']}" for entry in found if entry["Key"].endswith(".parquet")}
 
 
 def publish_open(lakehouse: Lakehouse, table: str = "lake.events") -> None:

@@ -11,7 +11,7 @@ from lakehouse.audit import drop
 if TYPE_CHECKING:
     from conftest import Lakehouse
 
-BACKENDS = ["aws-glue"]
+BACKENDS = ["aws-glue", "gcp"]
 
 
 def test_rows_are_unseen_until_they_are_published_and_come_again_after_a_drop(lakehouse: Lakehouse) -> None:

@@ -39,6 +39,7 @@ def template(lakehouse: Lakehouse) -> TableTemplate:
     return template
 
 
+@pytest.mark.nessie
 @pytest.mark.usefixtures("template")
 def test_list_names_every_open_audit(lakehouse: Lakehouse, run: Run) -> None:
     lakehouse.template(EVENTS.replace("name: events", "name: others"))
@@ -70,6 +71,7 @@ def test_a_table_that_cannot_be_read_hides_no_audit(lakehouse: Lakehouse, run: R
     assert (code, "lake.events" in out, "lake.broken cannot be read" in err) == (1, True, True)
 
 
+@pytest.mark.nessie
 @pytest.mark.usefixtures("template")
 def test_show_says_who_wrote_what_and_how_to_look_at_it(lakehouse: Lakehouse, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run("show", "events")
@@ -106,6 +108,7 @@ def test_publish_says_that_nothing_was_checked(lakehouse: Lakehouse, run: Run) -
     assert ids(lakehouse) == [1, 2, 3]
 
 
+@pytest.mark.nessie
 def test_drop_gives_the_source_files_back(lakehouse: Lakehouse, run: Run, template: TableTemplate) -> None:
     code, out, err = run("drop", "lake.events")
     assert (code, err) == (0, "")

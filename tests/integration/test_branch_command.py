@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pytest
 from command_line import run_command
+from nessie_server import Call, Fault, NessieProxy, NessieServer, answers, lost_answer
 
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.commit import Batch
@@ -108,6 +111,34 @@ def test_a_conflict_names_its_tables_and_merges_nothing(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("tables")
+def test_a_merge_whose_answer_is_lost_is_found_out(run: Run, nessie: NessieServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("create", "experiment")
+    append("lake.a", 1, "experiment")
+    merge = "POST /api/v2/trees/main*/history/merge"
+    with NessieProxy(nessie.uri) as proxy:
+        monkeypatch.setenv("NESSIE_URI", proxy.uri)
+        proxy.inject(merge, answers(503, "busy"))
+        code, _, err = run("diff", "experiment")
+        assert (code, err) == (1, "error: Nessie fails (503): busy. Do it again.\n")
+
+        def when_merging(fault: Fault) -> Fault:
+            def met(call: Call) -> tuple[int, bytes] | None:
+                if not json.loads(call.body)["isDryRun"]:
+                    return fault(call)
+                proxy.inject(merge, met)
+                return call.forward()
+
+            return met
+
+        proxy.inject(merge, when_merging(answers(503, "busy")))
+        code, _, err = run("merge", "experiment")
+        assert (code, "Nessie fails (503), and whether it was done is not known: busy." in err, ids("lake.a")) == (1, True, [])
+        proxy.inject(merge, when_merging(lost_answer))
+        code, out, err = run("merge", "experiment")
+        assert (code, err, "experiment is merged into main, 1 table." in out, ids("lake.a")) == (0, "", True, [1])
+
+
+@pytest.mark.usefixtures("tables")
 def test_branches_come_from_and_go_into_others_than_main(run: Run) -> None:
     run("create", "one")
     append("lake.a", 1, "one")
@@ -128,6 +159,7 @@ def test_branches_come_from_and_go_into_others_than_main(run: Run) -> None:
         (["merge", "main", "--into", "nope"], "'nope' not found"),
         (["create", "main"], "Nessie refuses this .409.: Named reference 'main' already exists."),
         (["create", "a/b"], "'a/b' cannot be a branch: a branch's name is a letter"),
+        (["create", "audit.lake.a"], "audit.lake.a cannot be used: names that begin with audit. are those of audits"),
         (["create", "deadbeef1234"], "Nessie refuses this .400.*potential commit ID"),
         (["create", "new", "--from", "nope"], "'nope' not found"),
     ],
@@ -150,3 +182,28 @@ def test_a_server_that_is_not_there_is_an_error(lakehouse: Lakehouse, run: Run, 
     monkeypatch.setenv("NESSIE_URI", "http://127.0.0.1:1")
     code, _, err = run("list")
     assert (code, "Nessie at http://127.0.0.1:1 does not answer" in " ".join(err.split())) == (1, True)
+
+
+def test_an_answer_that_breaks_off_is_an_error_that_keeps_secrets(lakehouse: Lakehouse, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what else is no answer of Nessie's. The session's login is sent, never that of the URL."""
+
+    class Broken(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000" if "broken" in self.path else "2")
+            self.end_headers()
+            self.wfile.write(b"no")
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """No line per request."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Broken) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        for path, message in (("/broken", f"Nessie at http://127.0.0.1:{server.server_port} does not answer"), ("", "as Nessie does")):
+            monkeypatch.setenv("NESSIE_URI", f"http://user:geheim@127.0.0.1:{server.server_port}{path}")
+            for arguments in (["list"], ["create", "x"], ["drop", "x"]):
+                code, _, err = run(*arguments)
+                assert (code, message in " ".join(err.split()), "geheim" in err) == (1, True, False), err
+        server.shutdown()

@@ -1,4 +1,7 @@
-"""``terraform/aws`` with ``catalog_type = "nessie"``: a whole life on moto, what each variable reaches, what the roles may do."""
+"""``terraform/aws`` with ``catalog_type = "nessie"``: what the server is told, what each variable reaches, what the roles may do.
+
+Its whole life on moto, with DynamoDB and a server that runs, is in ``tests/e2e/test_nessie_rehearsal.py``.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +23,8 @@ ACCOUNT, REGION = "123456789012", "eu-central-1"
 NESSIE = {"catalog_type": "nessie", "manage_lakeformation_settings": True, "bucket_prefix": "example", "nessie_deletion_protection": False}
 CERTIFICATE = f"arn:aws:acm:{REGION}:{ACCOUNT}:certificate/11111111-2222-3333-4444-555555555555"
 ECR = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/mirror/nessie"
+# What an example without Nessie creates; test_examples.py sees to it that this is so.
+QUICKSTART = Path(__file__).parent / "__snapshots__" / "test_examples" / "test_an_example_creates_what_its_inventory_lists[quickstart].json"
 MODULES = ("-target=module.network", "-target=module.nessie")
 S3 = "nessie.catalog.service.s3.default-options"
 
@@ -31,46 +37,7 @@ def planned(terraform: Terraform, *options: str) -> dict[str, Any]:
     return plan
 
 
-# --- What the server is told
-
-
-def test_a_first_plan_has_every_variable_that_the_server_needs(aws_root: Callable[..., Terraform]) -> None:
-    plan = planned(aws_root(**NESSIE))
-    environment = container_environment(plan)
-    tables = {change["change"]["after"]["name"] for change in plan["resource_changes"] if change["type"] == "aws_dynamodb_table"}
-    prefix = environment["nessie.version.store.persist.dynamodb.table-prefix"]
-    assert tables == {f"{prefix}_refs", f"{prefix}_objs"}
-    (bucket,) = (
-        change["change"]["after"]["bucket"]
-        for change in plan["resource_changes"]
-        if change["address"] == 'module.storage.aws_s3_bucket.this["warehouse"]'
-    )
-    needed = {
-        "nessie.version.store.type": "DYNAMODB2",
-        "quarkus.dynamodb.aws.region": REGION,
-        "nessie.catalog.default-warehouse": "lakehouse",
-        "nessie.catalog.warehouses.lakehouse.location": f"s3://{bucket}",
-        f"{S3}.region": REGION,
-        f"{S3}.auth-type": "APPLICATION_GLOBAL",
-        f"{S3}.request-signing-enabled": "false",
-        "quarkus.http.port": "19120",
-        "quarkus.management.port": "9000",
-    }
-    assert {name: environment.get(name) for name in needed} == needed
-    ports = [mapping["containerPort"] for mapping in container(plan)["portMappings"]]
-    assert ports == [19120, 9000]
-
-
-# --- A whole life
-
-
-def stand_up(root: Terraform) -> dict[str, Any]:
-    """Applies the network and Nessie, and returns a second plan, which has nothing to do."""
-    applied = root.apply(*MODULES)
-    assert applied.ok, "\n".join(applied.errors)
-    plan = planned(root, *MODULES)
-    assert [change["address"] for change in plan["resource_changes"] if change["change"]["actions"] not in (["no-op"], ["read"])] == []
-    return plan
+# --- Stood up
 
 
 def live_container(client: Callable[[str], Any]) -> dict[str, Any]:
@@ -89,35 +56,17 @@ def listeners(client: Callable[[str], Any]) -> dict[int, str]:
 
 
 @pytest.mark.standup
-def test_nessie_on_dynamodb_is_stood_up_left_alone_and_taken_down(
-    aws: AwsServer, aws_root: Callable[..., Terraform], client: Callable[[str], Any]
-) -> None:
-    aws.reset()
-    root = aws_root(**NESSIE)
-    plan = stand_up(root)
-    told = {variable["name"]: variable["value"] for variable in live_container(client)["environment"]}
-    assert told == container_environment(plan)
-    dynamodb = client("dynamodb")
-    prefix = told["nessie.version.store.persist.dynamodb.table-prefix"]
-    for table in (f"{prefix}_refs", f"{prefix}_objs"):
-        assert dynamodb.describe_table(TableName=table)["Table"]["KeySchema"] == [{"AttributeName": "k", "KeyType": "HASH"}]
-    assert listeners(client) == {80: "forward"}
-
-    destroyed = root.destroy()
-    assert destroyed.ok, "\n".join(destroyed.errors)
-    assert client("elbv2").describe_load_balancers()["LoadBalancers"] == []
-    assert [vpc for vpc in client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
-    assert dynamodb.list_tables()["TableNames"] == []
-
-
-@pytest.mark.standup
 def test_nessie_on_postgres_over_https_and_without_a_nat_is_stood_up_and_left_alone(
     aws: AwsServer, aws_root: Callable[..., Terraform], client: Callable[[str], Any]
 ) -> None:
     aws.reset()
     certificate = client("acm").request_certificate(DomainName="nessie.example.com")["CertificateArn"]
     secured = {"certificate_arn": certificate, "nessie_host": "nessie.example.com"}
-    plan = stand_up(aws_root(**NESSIE, **secured, nessie_version_store="postgres", egress="endpoints", nessie_image=ECR))
+    root = aws_root(**NESSIE, **secured, nessie_version_store="postgres", egress="endpoints", nessie_image=ECR)
+    applied = root.apply(*MODULES)
+    assert applied.ok, "\n".join(applied.errors)
+    plan = planned(root, *MODULES)
+    assert [change["address"] for change in plan["resource_changes"] if change["change"]["actions"] not in (["no-op"], ["read"])] == []
     live = live_container(client)
     told = {variable["name"]: variable["value"] for variable in live["environment"]}
     assert told == container_environment(plan)
@@ -133,11 +82,16 @@ def test_nessie_on_postgres_over_https_and_without_a_nat_is_stood_up_and_left_al
 
 
 class Plan:
-    """What a plan will make of Nessie."""
+    """What a plan will make of Nessie; ``json`` is the plan itself."""
 
     def __init__(self, terraform: Terraform) -> None:
-        self._plan = planned(terraform)
-        self._resources = {change["address"]: change["change"]["after"] for change in self._plan["resource_changes"]}
+        self.json = planned(terraform)
+        self._resources = {change["address"]: change["change"]["after"] for change in self.json["resource_changes"]}
+
+    def made(self, pattern: str) -> set[str]:
+        """Addresses of the resources that it creates."""
+        changes = {change["address"]: change["change"]["actions"] for change in self.json["resource_changes"]}
+        return {address for address, actions in changes.items() if actions == ["create"] and re.search(pattern, address)}
 
     def of(self, address: str, *path: str | int) -> Any:
         """An attribute of ``module.<this address>``; None where the resource or the attribute is not there."""
@@ -153,15 +107,15 @@ class Plan:
         return sum(re.search(pattern, address) is not None for address in self._resources)
 
     def environment(self, name: str) -> str | None:
-        return container_environment(self._plan).get(name)
+        return container_environment(self.json).get(name)
 
     def uri(self) -> str | None:
         """As Python gets it, as far as it is known."""
-        found: str | None = self._plan["output_changes"]["environment"]["after"].get("NESSIE_URI")
+        found: str | None = self.json["output_changes"]["environment"]["after"].get("NESSIE_URI")
         return found
 
     def image(self) -> str:
-        return str(container(self._plan)["image"])
+        return str(container(self.json)["image"])
 
 
 @dataclass(frozen=True)
@@ -260,12 +214,39 @@ def test_a_variable_reaches_nessie(variable: str, plans: dict[str, Plan]) -> Non
     assert effect.read(plans[effect.plan]) == effect.changed
 
 
-def test_with_glue_there_is_neither_nessie_nor_a_network(aws_root: Callable[..., Terraform], plans: dict[str, Plan]) -> None:
-    of_nessie, of_readers = r"^module\.(nessie|network)\b", r"^module\.(table|glue|athena|iam|storage)\b"
-    glue = Plan(aws_root(manage_lakeformation_settings=True))
-    assert glue.count(of_nessie) == 0
-    assert plans["default"].count(of_nessie) > 0
-    assert glue.count(of_readers) == plans["default"].count(of_readers)
+def test_with_glue_there_is_neither_nessie_nor_a_network_and_all_else_is_the_same(plans: dict[str, Plan]) -> None:
+    of_nessie, named = r"^module\.(nessie|network)\b", "named_query"
+    with_glue = {address for address in json.loads(QUICKSTART.read_text())["create"] if named not in address}
+    assert [address for address in with_glue if re.search(of_nessie, address)] == []
+    assert plans["default"].made(of_nessie) != set()
+    assert plans["default"].made("") - plans["default"].made(of_nessie) == with_glue
+
+
+def test_a_first_plan_has_every_variable_that_the_server_needs(plans: dict[str, Plan]) -> None:
+    plan = plans["default"].json
+    environment = container_environment(plan)
+    tables = {change["change"]["after"]["name"] for change in plan["resource_changes"] if change["type"] == "aws_dynamodb_table"}
+    prefix = environment["nessie.version.store.persist.dynamodb.table-prefix"]
+    assert tables == {f"{prefix}_refs", f"{prefix}_objs"}
+    (bucket,) = (
+        change["change"]["after"]["bucket"]
+        for change in plan["resource_changes"]
+        if change["address"] == 'module.storage.aws_s3_bucket.this["warehouse"]'
+    )
+    needed = {
+        "nessie.version.store.type": "DYNAMODB2",
+        "quarkus.dynamodb.aws.region": REGION,
+        "nessie.catalog.default-warehouse": "lakehouse",
+        "nessie.catalog.warehouses.lakehouse.location": f"s3://{bucket}",
+        f"{S3}.region": REGION,
+        f"{S3}.auth-type": "APPLICATION_GLOBAL",
+        f"{S3}.request-signing-enabled": "false",
+        "quarkus.http.port": "19120",
+        "quarkus.management.port": "9000",
+    }
+    assert {name: environment.get(name) for name in needed} == needed
+    ports = [mapping["containerPort"] for mapping in container(plan)["portMappings"]]
+    assert ports == [19120, 9000]
 
 
 # --- What the roles may do
