@@ -1,7 +1,7 @@
 """One fixture gives every integration test its lakehouse; a later backend is one more entry of ``BACKENDS``.
 
 A module whose tests run on other backends than ``local``, too, says so in a list ``BACKENDS`` of its own, and a test that
-also runs on Nessie by the mark ``nessie``: each takes a second there.
+also runs on Nessie or BigLake by the mark ``nessie`` or ``gcp``: each takes a second there.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import boto3
 import pyarrow as pa
 import pytest
 from aws_server import AwsServer
+from biglake_lake import biglake, biglake_server  # noqa: F401
+from bigquery_lake import bigquery_server, governed, impatient, lake  # noqa: F401
 from glue_shells import READER, make_shells
 from nessie_server import NessieServer, NessieUnavailableError, server_environment
 from pyiceberg.catalog import Catalog
@@ -107,12 +109,14 @@ class Lakehouse:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nessie: also runs on the backend aws-nessie")
+    config.addinivalue_line("markers", "gcp: also runs on the backend gcp")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A lakehouse on each of the module's backends."""
     if "lakehouse" in metafunc.fixturenames:
-        also = ["aws-nessie"] if metafunc.definition.get_closest_marker("nessie") else []
+        marks = {"nessie": "aws-nessie", "gcp": "gcp"}
+        also = [backend for mark, backend in marks.items() if metafunc.definition.get_closest_marker(mark)]
         metafunc.parametrize("lakehouse", [*getattr(metafunc.module, "BACKENDS", BACKENDS), *also], indirect=True)
 
 
@@ -137,6 +141,9 @@ def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         nessie, aws = request.getfixturevalue("nessie"), request.getfixturevalue("aws")
         environment |= {**aws.environment, "LAKEHOUSE_WAREHOUSE": WAREHOUSE, "NESSIE_URI": nessie.uri}
         make_bucket()
+    if request.param == "gcp":
+        biglake = request.getfixturevalue("biglake")
+        environment |= {**biglake.environment, "LAKEHOUSE_WAREHOUSE": "gs://warehouse"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return Lakehouse(LakehouseSettings.load(), environment, before_apply=before_apply)
