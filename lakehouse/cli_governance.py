@@ -9,7 +9,7 @@ from typing import Any
 from lakehouse.errors import CatalogError
 from lakehouse.governance import ROLES, visible_columns
 from lakehouse.grants import Finding, Outcome
-from lakehouse.lakeformation import close, live_findings
+from lakehouse.live_grants import close, live_findings
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -52,12 +52,12 @@ def matrix(templates: Collection[TableTemplate], table: str | None) -> Report:
     rows = [[item["table"], item["column"], item["access_level"], "pii" if item["pii"] else "",
              *("yes" if item[role] else "no" for role in ROLES)] for item in items]  # fmt: skip
     hidden = sum(not item["reader"] for item in items)
-    summary = f"{len(items)} columns, {hidden} hidden from the reader. Compare with Lake Formation: lakehouse governance --live"
+    summary = f"{len(items)} columns, {hidden} hidden from the reader. Compare with the live grants: lakehouse governance --live"
     return Report(items, "Who reads what", ("table", "column", "access", "pii", *ROLES), rows, summary)
 
 
 def live(settings: LakehouseSettings, templates: Collection[TableTemplate], table: str | None, fix: bool) -> Report:
-    """What Lake Formation's grants are less or more than the templates; with ``fix``, what is left after closing what is too open.
+    """What the live grants are less or more than the templates; with ``fix``, what is left after closing what is too open.
 
     An item per finding: ``status`` (``open``, or ``closed`` for what ``fix`` closed), ``kind``, ``too_open``, ``database``,
     ``table``, ``principal``, ``permissions``, ``columns``, ``message``, ``remedy``, ``done`` (what ``fix`` did, else null).

@@ -63,7 +63,7 @@ def plan_table(tables: Tables, template: TableTemplate) -> Planned:
     if (table := tables.load(template)) is None:
         tables.check_create(template)
         return Planned(template.table_name, "create")
-    table_plan = TablePlan(table, template, tables.properties(template))
+    table_plan = TablePlan(table, template, tables.properties(template), entry_changes=tables.entry_changes(template, table))
     if not table_plan.changes:
         return Planned(template.table_name, "none")
     tables.check(table_plan)

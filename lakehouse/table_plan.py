@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +30,8 @@ from pyiceberg.table.update import (
 )
 
 from lakehouse.inspect import partition_texts, sort_texts
-from lakehouse.schema_plan import FORMER_NAMES, Change, SchemaPlan
+from lakehouse.renames import FORMER_NAMES
+from lakehouse.schema_plan import Change, SchemaPlan
 from lakehouse.template import METRICS_DEFAULT, METRICS_PREFIX, TableTemplate
 
 # How often PyIceberg itself tries a commit again: set by the project on every table, see TableTemplate.table_properties.
@@ -45,12 +46,14 @@ class TablePlan:
     Attributes:
         properties: what the backend adds to the template's table properties.
         allow_breaking: whether the updates make breaking changes, too.
+        entry_changes: what differs in what readers query in the table's place; see ``Tables.entry_changes``.
     """
 
     table: Table
     template: TableTemplate
     properties: Mapping[str, str]
     allow_breaking: bool = False
+    entry_changes: Sequence[Change] = ()
 
     @cached_property
     def _schema_plan(self) -> SchemaPlan:
@@ -64,13 +67,14 @@ class TablePlan:
     @cached_property
     def changes(self) -> list[Change]:
         """Every difference; breaking ones that are not allowed are among them."""
-        return [*self._schema_plan.changes, *self._layout_changes(), *self._property_changes()]
+        return [*self._schema_plan.changes, *self._layout_changes(), *self._property_changes(), *self.entry_changes]
 
     @property
     def refused(self) -> list[Change]:
         """The differences that the updates do not make."""
         waiting = [] if self._columns and self._spec_may_change else [*self._layout_changes()]
-        return [*self._schema_plan.refused, *waiting]
+        wider = [] if self.allow_breaking else [change for change in self.entry_changes if change.level == "breaking"]
+        return [*self._schema_plan.refused, *waiting, *wider]
 
     @property
     def renamed_onto(self) -> list[str]:
