@@ -91,6 +91,8 @@ def references(template: TableTemplate) -> Iterator[tuple[Path, str]]:
     if pipeline is not None and pipeline.pattern == "scd_type2":
         for index, name in enumerate(pipeline.key):
             yield ("pipeline", "key", index), name
+    if template.maintenance.retention_column is not None:
+        yield ("maintenance", "retention"), template.maintenance.retention_column
 
 
 def source_of(template: TableTemplate) -> tuple[Path, Source] | None:

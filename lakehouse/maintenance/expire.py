@@ -1,0 +1,73 @@
+"""Expiry: snapshots that nobody needs any more leave the table's metadata. Their files stay until they are looked for (``orphans.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from pyiceberg.table import Table
+from pyiceberg.table.metadata import TableMetadata
+from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
+from pyiceberg.table.snapshots import Snapshot
+from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate, TableRequirement
+
+from lakehouse.attempts import commit_until_known
+from lakehouse.pipelines import parse_duration
+from lakehouse.template import Maintenance
+
+
+def expirable(metadata: TableMetadata, maintenance: Maintenance, now: datetime) -> list[Snapshot]:
+    """The snapshots that are old enough, and that no branch keeps among its newest and no tag names.
+
+    A branch or tag may say itself how long it keeps snapshots, and how many; that counts for it.
+    Source: https://iceberg.apache.org/spec/#snapshot-retention-policy
+    """
+    by_id = {snapshot.snapshot_id: snapshot for snapshot in metadata.snapshots}
+    kept = {snapshot.snapshot_id for ref in metadata.refs.values() for snapshot in _kept(by_id, ref, maintenance, now)}
+    oldest = _oldest(parse_duration(maintenance.keep_snapshots), now)
+    return [found for found in metadata.snapshots if found.snapshot_id not in kept and found.timestamp_ms < oldest]
+
+
+def expire(table: Table, maintenance: Maintenance, now: datetime, timeout: float) -> None:
+    """Removes what is ``expirable`` from the table's metadata.
+
+    Raises:
+        CommitConflictError: others changed the table until the timeout; CommitUnknownError: the outcome could not be learned.
+    """
+
+    def attempt(fresh: Table) -> None:
+        ids = [snapshot.snapshot_id for snapshot in expirable(fresh.metadata, maintenance, now)]
+        with fresh.transaction() as transaction:
+            transaction._updates += (RemoveSnapshotsUpdate(snapshot_ids=ids),)
+            # What a branch or tag was moved to meanwhile must not go.
+            transaction._requirements += tuple(_as_they_are(fresh))
+
+    def done(fresh: Table) -> bool | None:
+        return None if expirable(fresh.metadata, maintenance, now) else True
+
+    name = ".".join(table.name())
+    commit_until_known(table, attempt, done, timeout, f"the expiry of snapshots of {name}", "Do it again: it finds out.")
+
+
+def _as_they_are(table: Table) -> Iterator[TableRequirement]:
+    return (AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id) for name, ref in table.metadata.refs.items())
+
+
+def _kept(by_id: dict[int, Snapshot], ref: SnapshotRef, maintenance: Maintenance, now: datetime) -> Iterator[Snapshot]:
+    snapshot = by_id.get(ref.snapshot_id)
+    if ref.snapshot_ref_type == SnapshotRefType.TAG:
+        if snapshot is not None:
+            yield snapshot
+        return
+    age = ref.max_snapshot_age_ms
+    oldest = _oldest(parse_duration(maintenance.keep_snapshots) if age is None else timedelta(milliseconds=age), now)
+    count = 0
+    while snapshot is not None and (count < (ref.min_snapshots_to_keep or maintenance.keep_at_least) or snapshot.timestamp_ms >= oldest):
+        yield snapshot
+        count += 1
+        snapshot = None if snapshot.parent_snapshot_id is None else by_id.get(snapshot.parent_snapshot_id)
+
+
+def _oldest(age: timedelta, now: datetime) -> int:
+    """When what is of this age was made, in milliseconds since 1970."""
+    return int((now - age).timestamp() * 1000)

@@ -1,0 +1,193 @@
+"""Orphan files: those below a table's location that nothing names, and that are so old that no run is still to commit them.
+
+They are of runs that died, of commits that gave way, of snapshots that expired. Files are listed folder by folder, twice: first to see
+what would go, and that every file that must be there is there, then to delete. Only what Iceberg's writers name so is ever deleted.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
+from pyiceberg.catalog import Catalog
+from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchPropertyException, NoSuchTableError
+from pyiceberg.io.pyarrow import PyArrowFileIO
+from pyiceberg.table import Table, TableProperties
+
+from lakehouse.biglake_io import LentFileIO
+from lakehouse.errors import LakehouseError
+from lakehouse.inspect import list_tables
+from lakehouse.maintenance.live import LiveFiles, live_segments, place
+from lakehouse.settings import LakehouseSettings
+
+# What writers of Iceberg tables name their files. Whatever else lies there is somebody's.
+_OURS = re.compile(r".+\.(parquet|avro|orc|puffin|stats|metadata\.json|metadata\.json\.gz|gz\.metadata\.json)")
+_HIDDEN = re.compile(r"(^|/)[._]")
+_DELETERS = 8
+_BATCH = 1000
+_PATHS = (TableProperties.WRITE_DATA_PATH, TableProperties.WRITE_METADATA_PATH, "write.object-storage.path", "write.folder-storage.path")
+_LANDING = "the landing folder"
+
+
+class OrphansError(LakehouseError):
+    """Orphan files that cannot be told from others, or that cannot be deleted. What was not deleted stays as it is."""
+
+
+@dataclass(frozen=True)
+class Orphans:
+    """Files that nothing names any more."""
+
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder of a table's files, and what of it is live."""
+
+    folder: str
+    live: LiveFiles
+
+
+class OrphanFiles:
+    """The orphan files of one table.
+
+    Args:
+        before: files that were last written before are old enough.
+    """
+
+    def __init__(self, table: Table, settings: LakehouseSettings, before: datetime) -> None:
+        self._table, self._before = table, before
+        self._io = PyArrowFileIO(table.io.properties)
+        self.live = LiveFiles(table.io, table.location())
+        segments = LiveFiles(table.io, table.location())
+        for location in live_segments(table):
+            segments.add(location)
+        name = "/".join((*table.name(), str(table.metadata.table_uuid)))
+        self._logs = [Place(f"{settings.warehouse_uri}/_lakehouse/{kind}/{name}", segments) for kind in ("ledger", "moments")]
+
+    def find(self) -> Orphans:
+        """How many there are. ``live`` has what is live in the table's location.
+
+        Raises:
+            OrphansError: a file that must be there is not listed: it is gone, or is called otherwise than it is listed.
+        """
+        seen, files, size = 0, 0, 0
+        for where in self._places():
+            for info, location in self._list(where.folder):
+                if where.live is self.live and self.live.is_expected(location):
+                    seen += 1
+                elif self._is_orphan(where, info, location):
+                    files, size = files + 1, size + (info.size or 0)
+        if seen < self.live.expected:
+            raise OrphansError(
+                f"{self.live.expected - seen:,} of {self.live.expected:,} files that snapshots of {'.'.join(self._table.name())} name are "
+                f"not in {self._table.location()}; nothing is deleted. Restore them, or expire the snapshots that lack them."
+            )
+        return Orphans(files, size)
+
+    def delete(self, progress: Callable[[str], None]) -> Orphans:
+        """Deletes them, whatever has been found before; ``live`` must be as new as the table.
+
+        Raises:
+            OrphansError: after all others, with the number of those that could not be deleted, and the first reason.
+        """
+        files, size, failures = 0, 0, list[str]()
+        for where in self._places():
+            found = ((info, location) for info, location in self._list(where.folder) if self._is_orphan(where, info, location))
+            with ThreadPoolExecutor(_DELETERS, thread_name_prefix="delete") as deleters:
+                while some := [info for info, _ in islice(found, _BATCH)]:
+                    filesystem, _ = self._filesystem(where.folder)
+                    reasons = list(deleters.map(lambda info, store=filesystem: _delete(store, info.path), some))
+                    done = [info for info, reason in zip(some, reasons, strict=True) if reason is None]
+                    files, size = files + len(done), size + sum(info.size or 0 for info in done)
+                    failures += filter(None, reasons)
+                    progress(f"{'.'.join(self._table.name())}: {files:,} files deleted, {size:,} bytes")
+        if failures:
+            raise OrphansError(f"{len(failures):,} files could not be deleted, {files:,} were: {failures[0]}. See the permissions.")
+        return Orphans(files, size)
+
+    def _places(self) -> list[Place]:
+        return [Place(self._table.location(), self.live), *self._logs]
+
+    def _is_orphan(self, where: Place, info: FileInfo, location: str) -> bool:
+        below = place(location).removeprefix(place(where.folder)).lstrip("/")
+        is_ours = _OURS.fullmatch(info.base_name) is not None and not _HIDDEN.search(below)
+        return is_ours and info.mtime is not None and info.mtime < self._before and location not in where.live
+
+    def _filesystem(self, folder: str) -> tuple[FileSystem, str]:
+        scheme, netloc, path = PyArrowFileIO.parse_location(folder)
+        # Google's catalog lends credentials for one location, and for a time.
+        io = self._table.io.arrow(f"{folder}/") if isinstance(self._table.io, LentFileIO) else self._io
+        return io.fs_by_scheme(scheme, netloc), path
+
+    def _list(self, folder: str) -> Iterator[tuple[FileInfo, str]]:
+        """The files below a folder, with their locations, one folder after the other. Those of ``ab`` are not below ``a``."""
+        waiting = [self._filesystem(folder)[1].rstrip("/")]
+        while waiting:
+            filesystem, _ = self._filesystem(folder)
+            # PyArrow's Google Cloud Storage knows no folders but those that are objects themselves: there all is listed at once.
+            at_once = filesystem.type_name == "gcs"
+            for info in filesystem.get_file_info(FileSelector(waiting.pop(), allow_not_found=True, recursive=at_once)):
+                if info.type == FileType.Directory and not at_once:
+                    waiting.append(info.path)
+                elif info.type == FileType.File:
+                    yield info, info.path
+
+
+def _delete(filesystem: FileSystem, path: str) -> str | None:
+    """Deletes a file; what went wrong, as text."""
+    try:
+        filesystem.delete_file(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+class Neighbours:
+    """Where else files may lie that no metadata of a table names: other tables', source files."""
+
+    def __init__(self, settings: LakehouseSettings, catalog: Catalog) -> None:
+        self._settings, self._catalog = settings, catalog
+        self._places: list[tuple[str, str]] | None = None
+
+    def check(self, table: Table) -> None:
+        """Raises OrphansError where a table shares its folder with others, or it is not known whether it does."""
+        name, own = ".".join(table.name()), _folder(table.location())
+        for what, folder in self._others():
+            if what != name and (folder.startswith(own) or (own.startswith(folder) and what != _LANDING)):
+                raise OrphansError(
+                    f"{name} is in {table.location()}, where {what} is, too: its files would be taken for orphans. Move one of them."
+                )
+
+    def _others(self) -> Sequence[tuple[str, str]]:
+        if self._places is None:
+            self._places = [(_LANDING, _folder(_absolute(self._settings.landing))), *self._of_tables()]
+        return self._places
+
+    def _of_tables(self) -> Iterator[tuple[str, str]]:
+        for name in list_tables(self._catalog):
+            try:
+                table = self._catalog.load_table(name)
+            except (NoSuchTableError, NoSuchIcebergTableError, NoSuchPropertyException):
+                continue  # dropped meanwhile, no Iceberg table, or not made yet
+            except Exception as error:
+                raise OrphansError(f"Where {name} is cannot be found out, and so not whether others' files are its: {error}") from error
+            yield name, _folder(table.location())
+            yield from ((name, _folder(table.properties[key])) for key in _PATHS if key in table.properties)
+
+
+def _folder(location: str) -> str:
+    return place(location).rstrip("/") + "/"
+
+
+def _absolute(location: str) -> str:
+    return location if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", location) else str(Path(location).absolute())
