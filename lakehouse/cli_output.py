@@ -29,3 +29,11 @@ def print_grid(title: str, columns: list[str], rows: list[list[Any]], right: tup
     for row in rows:
         grid.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     OUT.print(grid)
+
+
+def size_text(count: int) -> str:
+    """Bytes as people read them: ``1.5 MiB``."""
+    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while value >= 1024 and len(units) > 1:
+        value, units = value / 1024, units[1:]
+    return f"{value:,.0f} {units[0]}" if units[0] == "B" else f"{value:,.1f} {units[0]}"

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from lakehouse.cli_output import OUT, print_grid
+from lakehouse.cli_output import OUT, print_grid, size_text
 
 _CELL = 60
 
@@ -14,7 +14,7 @@ _CELL = 60
 def print_tables(found: list[dict[str, Any]]) -> None:
     """The tables as ``inspect.summarise`` gives them."""
     rows = [
-        [table["name"], f"{table['rows']:,}", f"{table['files']:,}", _size(table["bytes"]), table["snapshot_id"], table["committed_at"]]
+        [table["name"], f"{table['rows']:,}", f"{table['files']:,}", size_text(table["bytes"]), table["snapshot_id"], table["committed_at"]]
         for table in found
     ]
     columns = ["table", "rows", "files", "size", "snapshot", "committed at"]
@@ -24,7 +24,7 @@ def print_tables(found: list[dict[str, Any]]) -> None:
 def print_details(details: dict[str, Any]) -> None:
     """A table as ``inspect.describe`` gives it, with ``first_rows``."""
     OUT.print(Text(details["name"], style="bold").append(f"  {details['description']}", style="not bold"))
-    OUT.print(f"{details['rows']:,} rows in {details['files']:,} files, {_size(details['bytes'])}, at {details['location']}")
+    OUT.print(f"{details['rows']:,} rows in {details['files']:,} files, {size_text(details['bytes'])}, at {details['location']}")
     if not details["managed"]:
         OUT.print(Text("No template describes this table: all values are masked.", style="yellow"))
     columns = ["id", "column", "type", "required", "access", "readable by", "pii", "description"]
@@ -48,13 +48,6 @@ def print_details(details: dict[str, Any]) -> None:
     rows = details["first_rows"]
     if rows:
         print_grid("First rows", list(rows[0]), [[_shortened(value) for value in row.values()] for row in rows])
-
-
-def _size(count: int) -> str:
-    value, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value, units = value / 1024, units[1:]
-    return f"{value:,.0f} {units[0]}" if units[0] == "B" else f"{value:,.1f} {units[0]}"
 
 
 def _shortened(value: Any) -> str | None:

@@ -1,10 +1,10 @@
-"""What ``lakehouse import`` and ``lakehouse changelog`` write and print."""
+"""What ``lakehouse import``, ``new-table`` and ``changelog`` write and print."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rich.text import Text
@@ -41,15 +41,33 @@ def json_schema_path(settings: LakehouseSettings, folder: Path) -> str:
     return Path(os.path.relpath(schema.absolute(), folder.absolute())).as_posix()
 
 
-def write_template(imported: Imported, path: Path, force: bool) -> None:
-    """Writes the file. Raises SettingsError where it is there already and not to be replaced, or cannot be written."""
-    try:
-        with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
-            file.write(imported.text)
-    except FileExistsError:
-        raise SettingsError(f"{path} is there already. Replace it with --force, or see the new one first: --stdout") from None
-    except OSError as error:
-        raise SettingsError(f"{path} cannot be written: {error.strerror}. Name a folder that is there: --output") from None
+def folder_of(settings: LakehouseSettings, output: Path | None) -> Path:
+    """The folder that templates are written to: the settings', ``output``, or that of the file ``output``."""
+    return settings.templates if output is None else output if output.is_dir() or output.suffix != ".yaml" else output.parent
+
+
+def write_templates(imported: Mapping[Path, Imported], force: bool) -> None:
+    """Writes the files, all or none. Raises SettingsError where one is there already and not to be replaced, or cannot be written."""
+    for path in imported:
+        if path.exists() and not force:
+            raise SettingsError(f"{path} is there already. Replace it with --force, or see the new one first: --stdout")
+    write_new({path: found.text for path, found in imported.items()}, force)
+
+
+def write_new(texts: Mapping[Path, str], force: bool = False) -> None:
+    """Writes files; those that it made are removed again where another cannot be. Raises SettingsError."""
+    made: list[Path] = []
+    for path, text in texts.items():
+        try:
+            with path.open("w" if force else "x", encoding="utf-8", newline="\n") as file:
+                made.append(path)
+                file.write(text)
+        except OSError as error:
+            for other in [] if force else made:
+                other.unlink(missing_ok=True)
+            if isinstance(error, FileExistsError):
+                raise SettingsError(f"{path} is there already. Name another table, or remove the file.") from None
+            raise SettingsError(f"{path} cannot be written: {error.strerror}. Name a folder that is there: --output") from None
 
 
 def changelog_lines(log: Changelog) -> Iterator[Text]:

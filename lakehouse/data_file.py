@@ -19,8 +19,8 @@ from pyiceberg.table import Table, TableProperties
 from pyiceberg.typedef import Record
 from pyiceberg.utils.properties import property_as_int
 
+from lakehouse.arrow_types import arrow_schema_of
 from lakehouse.template import METRICS_PREFIX
-from lakehouse.types import arrow_schema_of
 
 _DICTIONARY_SAMPLE = 10_000
 

@@ -6,28 +6,24 @@ the template is linted, and compared with the table by the code of `plan`, befor
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchNamespaceError, NoSuchPropertyException, NoSuchTableError
 from pyiceberg.table import Table
-from pyiceberg.transforms import IdentityTransform, VoidTransform
-from pyiceberg.types import IcebergType, ListType, MapType, NestedField, PrimitiveType, StructType
+from pyiceberg.types import ListType, MapType, NestedField, PrimitiveType, StructType
 
 from lakehouse.catalog import catalog_errors, table_location
 from lakehouse.errors import CatalogError, TableMismatchError
-from lakehouse.lint import lint_templates
-from lakehouse.rules.base import NAME_REMEDY, is_name
+from lakehouse.inexpressible import inexpressible, nested
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import RETRIES, TablePlan
 from lakehouse.tables import open_tables
-from lakehouse.template import METRICS_DEFAULT, METRICS_PREFIX, PartitionField, TableTemplate
-from lakehouse.types import TypeStringError, parse_type, type_string
-from lakehouse.yaml_writer import flow, scalar
+from lakehouse.template import METRICS_DEFAULT, METRICS_PREFIX, TableTemplate
+from lakehouse.template_writer import lint_alone, template_text
+from lakehouse.types import type_string
 
 AccessLevel = Literal["public", "internal", "restricted"]
 # Iceberg's own settings. Other properties are an engine's or a catalog's bookkeeping, which may change with every commit.
@@ -74,13 +70,13 @@ def import_table(
     """
     with catalog_errors(f"{table_name} cannot be read"):
         table = _load(catalog, table_name)
-        if problems := list(_inexpressible(table)):
+        if problems := list(inexpressible(table)):
             raise _error(table_name, problems)
         restricted = _restricted(table, access_level)
         data = _described(table, restricted, "internal" if access_level in (None, "restricted") else access_level)
         notes = [*_notes_of_access(data), *_notes_of_rest(settings, table)]
         while True:
-            text = f"# yaml-language-server: $schema={json_schema}\n{_yaml(data)}"
+            text = template_text(data, json_schema)
             template, against = _linted(text, table)
             if template is not None:
                 backend = open_tables(settings, catalog).properties(template)
@@ -120,77 +116,6 @@ def _error(table_name: str, problems: Iterable[str]) -> TableMismatchError:
     )
 
 
-def _inexpressible(table: Table) -> Iterator[str]:
-    """What of a live table no template can say, and leaving it out would be a change; with the remedy."""
-    schema = table.schema()
-    namespace, name = table.name()[-2:]
-    if table.metadata.format_version != 2:
-        remedy = "Upgrade it to 2." if table.metadata.format_version == 1 else "Copy its rows into a table of version 2."
-        yield f"its Iceberg format version is {table.metadata.format_version}; templates make version 2. {remedy}"
-    for what, text in (("namespace", namespace), ("name", name)):
-        if not is_name(text):
-            yield f"its {what} `{text}` cannot be a template's. {NAME_REMEDY}"
-    for field in schema.fields:
-        yield from _inexpressible_field(field)
-    for field_id in schema.identifier_field_ids:
-        if "." in (column := schema.find_column_name(field_id) or ""):
-            yield f"identifier: `{column}` is a nested field. Identify rows by columns."
-    for part in table.spec().fields:
-        column, transform = schema.find_column_name(part.source_id) or "", str(part.transform)
-        wanted = PartitionField(column=column, transform=transform).name
-        if isinstance(part.transform, VoidTransform) or "." in column:
-            yield f"partition field `{part.name}`: {transform} of `{column}`. Remove it from the partition spec."
-        elif part.name != wanted:
-            yield (
-                f"partition field `{part.name}`, {transform} of `{column}`, would be `{wanted}`. Rename it, which rewrites no data: "
-                f'table.update_spec().rename_field("{part.name}", "{wanted}").commit() in PyIceberg.'
-            )
-    for sort in table.sort_order().fields:
-        column = schema.find_column_name(sort.source_id) or ""
-        if not isinstance(sort.transform, IdentityTransform) or "." in column:
-            yield f"sort order: {sort.transform} of `{column}`; a template sorts by columns themselves. Replace the sort order."
-
-
-def _inexpressible_field(field: NestedField) -> Iterator[str]:
-    """The same of a column."""
-    problems: list[str] = []
-    for path, type_ in _nested(field.field_type, field.name):
-        names = [child.name for child in type_.fields] if isinstance(type_, StructType) else []
-        problems += [f"column `{path}.{name}` cannot have this name. {NAME_REMEDY}" for name in names if not is_name(name)]
-        if isinstance(type_, PrimitiveType) and _type_error(type_):
-            problems.append(f"column `{path}` is a {type_}, which templates do not have. Replace it by a column of another type.")
-        elif isinstance(type_, MapType) and not isinstance(type_.key_type, PrimitiveType):
-            problems.append(f"column `{path}` is a map whose keys are nested. Make it a list of structs with key and value.")
-    if not is_name(field.name):
-        problems.append(f"column `{field.name}` cannot have this name. {NAME_REMEDY}")
-    if not problems and (error := _type_error(field.field_type)):
-        problems.append(f"column `{field.name}`: {error}. Replace it by a column of another type.")
-    yield from problems
-
-
-def _nested(type_: IcebergType, path: str) -> Iterator[tuple[str, IcebergType]]:
-    """A type and all types inside it, with their paths as `plan` writes them."""
-    yield path, type_
-    match type_:
-        case StructType():
-            for field in type_.fields:
-                yield from _nested(field.field_type, f"{path}.{field.name}")
-        case ListType():
-            yield from _nested(type_.element_type, f"{path}.element")
-        case MapType():
-            yield from _nested(type_.key_type, f"{path}.key")
-            yield from _nested(type_.value_type, f"{path}.value")
-
-
-def _type_error(type_: IcebergType) -> str:
-    """Why templates do not have a type; empty where they do."""
-    try:
-        _ = parse_type(type_string(type_))
-    except TypeStringError as error:
-        return str(error)
-    return ""
-
-
 def _partition_columns(table: Table) -> list[str]:
     return [table.schema().find_column_name(part.source_id) or "" for part in table.spec().fields]
 
@@ -199,7 +124,7 @@ def _restricted(table: Table, access_level: AccessLevel | None) -> list[str]:
     """The columns that become restricted: those without value bounds, or all; but no partition column."""
 
     def has_no_bounds(column: NestedField) -> bool:
-        leaves = [path for path, type_ in _nested(column.field_type, column.name) if isinstance(type_, PrimitiveType)]
+        leaves = [path for path, type_ in nested(column.field_type, column.name) if isinstance(type_, PrimitiveType)]
         default = table.properties.get(METRICS_DEFAULT)
         return bool(leaves) and all(table.properties.get(METRICS_PREFIX + path, default) == "none" for path in leaves)
 
@@ -252,32 +177,10 @@ def _is_setting(key: str) -> bool:
     return key.startswith(_SETTINGS) and key != RETRIES and not key.endswith(".path")
 
 
-def _yaml(data: Mapping[str, Any]) -> str:
-    lines: list[str] = []
-    for key, value in ((key, value) for key, value in data.items() if value):
-        match value:
-            case str():
-                lines.append(f"{key}: {scalar(value)}")
-            case dict():
-                lines += [f"{key}:", *(f"  {scalar(name)}: {scalar(text)}" for name, text in value.items())]
-            case _ if key == "columns":
-                lines.append("columns:")
-                for column in value:
-                    said = [f"{name}: {scalar(text)}" for name, text in column.items() if text]
-                    lines += [f"{'    ' if index else '  - '}{text}" for index, text in enumerate(said)]
-            case _ if key == "identifier":
-                lines.append(f"identifier: {flow(value)}")
-            case _:
-                lines += [f"{key}:", *(f"  - {flow(item)}" for item in value)]
-    return "\n".join(lines) + "\n"
-
-
 def _linted(text: str, table: Table) -> tuple[TableTemplate | None, dict[str, str]]:
     """The template of a text, or what lint has against it, by key."""
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / f"{table.name()[-1]}.yaml").write_text(text, encoding="utf-8")
-        result = lint_templates(Path(folder))
-    return (result.templates[0] if result.templates else None), {error.key: f"{error.message} {error.remedy}" for error in result.errors}
+    template, problems = lint_alone(text, table.name()[-1])
+    return template, {found.key: f"{found.message} {found.remedy}" for found in problems if found.severity == "error"}
 
 
 def _leave_out(data: dict[str, Any], keys: Iterable[str]) -> bool:
@@ -306,7 +209,7 @@ def _notes_of_access(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _notes_of_rest(settings: LakehouseSettings, table: Table) -> Iterator[str]:
     """What the template does not say, and where it stays."""
-    types = [found for column in table.schema().fields for found in _nested(column.field_type, column.name)]
+    types = [found for column in table.schema().fields for found in nested(column.field_type, column.name)]
     children = [(f"{path}.{child.name}", child) for path, type_ in types if isinstance(type_, StructType) for child in type_.fields]
     required = [path for path, child in children if child.required]
     required += [f"{path}.element" for path, type_ in types if isinstance(type_, ListType) and type_.element_required]

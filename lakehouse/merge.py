@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
 from itertools import islice
 from types import TracebackType
 from typing import Any
@@ -29,13 +28,13 @@ from lakehouse import merge_sql
 from lakehouse.changes import ChangeRecords
 from lakehouse.duck import connect, quoted
 from lakehouse.errors import MemoryLimitError, TableMismatchError
+from lakehouse.merge_rows import BATCH_ROWS, at_positions, numbers, plain, plain_rows, with_values
 from lakehouse.read import CachedRows, batch_rows
 from lakehouse.segments import SegmentLog
 from lakehouse.values import without_uuids
 from lakehouse.write import DataFileWriter, arrow_schema, delete_files
 
 MOMENTS = "lakehouse.moments"
-_BATCH_ROWS = 131_072
 # Of so many keys it costs less to look each row up in Arrow first than to join all rows.
 _FEW_KEYS = 50_000
 # A file is small if it has at most this many times the rows that are written anyway.
@@ -123,10 +122,10 @@ class Merge:
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Takes change records in, in their order."""
-        derived = [batch.column(self._records.effective_at), self._records.deletes(batch), _numbers(self._written, batch.num_rows)]
+        derived = [batch.column(self._records.effective_at), self._records.deletes(batch), numbers(self._written, batch.num_rows)]
         self._written += batch.num_rows
         self._bytes += batch.nbytes
-        self._insert("changes", [_plain_rows([*map(batch.column, self._names), *derived], [*self._names, "_at", "_delete", "_order"])])
+        self._insert("changes", [plain_rows([*map(batch.column, self._names), *derived], [*self._names, "_at", "_delete", "_order"])])
 
     def finish(self) -> Merged:
         """Finds what becomes of the versions, and writes the files that say it."""
@@ -175,28 +174,28 @@ class Merge:
             self._rows.keep(task)
             start = 0
             for batch in self._rows.of(task, key):
-                rows = _plain_rows([*map(batch.column, key), _numbers(start, batch.num_rows)], [*key, "_position"])
+                rows = plain_rows([*map(batch.column, key), numbers(start, batch.num_rows)], [*key, "_position"])
                 start += batch.num_rows
-                rows = _with_values(rows, values)
+                rows = with_values(rows, values)
                 yield rows.append_column("_file", pa.repeat(index, rows.num_rows))
 
     def _versions_at(self, index: int, task: FileScanTask, wanted: pa.Int64Array) -> Iterator[pa.RecordBatch]:
         columns = [*self._names, "valid_from", "valid_to", "is_current"]
-        for batch, start, here in _at_positions(self._rows.of(task, columns), wanted):
+        for batch, start, here in at_positions(self._rows.of(task, columns), wanted):
             if len(here):
                 found = batch.take(here)
                 values = [*map(found.column, columns), pa.repeat(index, len(here)), pc.add(here, start)]
-                yield _plain_rows(values, [*self._names, "_from", "_to", "_current", "_file", "_position"])
+                yield plain_rows(values, [*self._names, "_from", "_to", "_current", "_file", "_position"])
 
     def _known_moments(self, values: dict[str, pa.Array]) -> Iterator[pa.RecordBatch]:
         for batch in self._moments.batches():
-            yield _with_values(_plain_rows(batch.columns, [*self._records.key, "_at"]), values)
+            yield with_values(plain_rows(batch.columns, [*self._records.key, "_at"]), values)
 
     def _write_moments(self) -> str | None:
         """Adds to the log the moments of records that open no version, or none any more."""
         if not (count := self._number(merge_sql.NEW_MOMENTS)):
             return None
-        batches = self._execute("select {key}, _at " + merge_sql.NEW_MOMENTS).to_arrow_reader(_BATCH_ROWS)
+        batches = self._execute("select {key}, _at " + merge_sql.NEW_MOMENTS).to_arrow_reader(BATCH_ROWS)
         return self._moments.extend((batch.rename_columns(self._moments.schema.names) for batch in batches), count)
 
     def _write_files(self, planned: list[FileScanTask]) -> tuple[list[DataFile], list[DataFile]]:
@@ -213,7 +212,7 @@ class Merge:
                     writer.rewrite(task.file, islice(self._without(task, gone, schema), start, end))
             rows = batch_rows(self._bytes, self._written)
             for batch in self._execute(f"select {self._select_list()} {_NEW}").to_arrow_reader(rows):
-                writer.write(batch.cast(_plain(schema)).cast(schema))
+                writer.write(batch.cast(plain(schema)).cast(schema))
             return [task.file for task, _ in (*joined, *rewritten)], writer.finish()
 
     def _parts(self, task: FileScanTask, planned: list[FileScanTask]) -> list[tuple[int, int | None]]:
@@ -244,15 +243,14 @@ class Merge:
 
     def _without(self, task: FileScanTask, gone: pa.Int64Array, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The rows of a data file but for some."""
-        for batch, _, here in _at_positions(self._rows.of(task), gone):
-            stays = pc.invert(pc.is_in(_numbers(0, batch.num_rows), value_set=here))
+        for batch, _, here in at_positions(self._rows.of(task), gone):
+            stays = pc.invert(pc.is_in(numbers(0, batch.num_rows), value_set=here))
             yield (batch.filter(stays) if len(here) else batch).cast(schema)
 
     def _select_list(self) -> str:
         """The table's columns, in terms of ``outcome``."""
         derived = {"valid_from": "_from", "valid_to": "_to", "is_current": "_to is null", self._records.effective_at: "_from"}
-        names = arrow_schema(self._table).names
-        return ", ".join(f"{derived.get(name, quoted(name))} as {quoted(name)}" for name in names)
+        return ", ".join(f"{derived.get(name, quoted(name))} as {quoted(name)}" for name in arrow_schema(self._table).names)
 
     def _positions(self, table: str, index: int) -> pa.Int64Array:
         """The rows of a data file that a table of places names."""
@@ -299,39 +297,4 @@ def moments_log(table: Table, records: ChangeRecords, folder: str) -> SegmentLog
     """The log of the moments at which a record opened no version. It names the key by field ids, which outlive a rename."""
     fields = [(str(table.schema().find_field(name).field_id), records.schema.field(name).type) for name in records.key]
     moment = ("moment", records.schema.field(records.effective_at).type)
-    return SegmentLog(table, MOMENTS, folder, _plain(pa.schema([*fields, moment])))
-
-
-def _with_values(rows: pa.RecordBatch, values: dict[str, pa.Array]) -> pa.RecordBatch:
-    """The rows in which each column has one of the values."""
-    for name, found in values.items():
-        rows = rows.filter(pc.is_in(rows.column(name), value_set=found))
-    return rows
-
-
-def _at_positions(batches: Iterable[pa.RecordBatch], positions: pa.Int64Array) -> Iterator[tuple[pa.RecordBatch, int, pa.Int64Array]]:
-    """Each batch of a file, the number of its first row in it, and which of its rows are at the positions, which are sorted."""
-    start = 0
-    for batch in batches:
-        count = pc.sum(pc.less(positions, start + batch.num_rows), min_count=0).as_py()
-        yield batch, start, pc.subtract(positions.slice(0, count), start)
-        positions, start = positions.slice(count), start + batch.num_rows
-
-
-def _numbers(start: int, count: int) -> pa.Int64Array:
-    return pc.add(_from_zero(max(count, _BATCH_ROWS)).slice(0, count), start)
-
-
-@cache
-def _from_zero(count: int) -> pa.Int64Array:
-    return pa.array(range(count), pa.int64())
-
-
-def _plain_rows(columns: Sequence[pa.Array], names: Sequence[str]) -> pa.RecordBatch:
-    """A batch in types that DuckDB gives back as they are: it makes text of Arrow's uuids."""
-    batch = pa.RecordBatch.from_arrays(list(columns), list(names))
-    return batch.cast(_plain(batch.schema))
-
-
-def _plain(schema: pa.Schema) -> pa.Schema:
-    return pa.schema([pa.field(field.name, without_uuids(field.type)) for field in schema])
+    return SegmentLog(table, MOMENTS, folder, plain(pa.schema([*fields, moment])))

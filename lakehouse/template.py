@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import pyarrow as pa
 from pydantic import BeforeValidator, Field, PrivateAttr
 from pyiceberg.partitioning import PARTITION_FIELD_ID_START, UNPARTITIONED_PARTITION_SPEC, PartitionSpec
 from pyiceberg.partitioning import PartitionField as IcebergPartitionField
@@ -29,13 +29,17 @@ from lakehouse.pipelines import (
     Source,
     text_pattern,
 )
-from lakehouse.types import arrow_schema_of, assign_ids, parse_type
+from lakehouse.types import assign_ids, parse_type
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]*$"
 TRANSFORM_PATTERN = r"^(identity|year|month|day|hour|(bucket|truncate)\[[1-9][0-9]{0,8}\])$"
 QUARANTINE_SUFFIX = "__quarantine"
 METRICS_PREFIX = "write.metadata.metrics.column."
 METRICS_DEFAULT = "write.metadata.metrics.default"
+RETENTION_PATTERN = r"^[1-9][0-9]{0,5}(m|h|d|w) on [a-z][a-z0-9_]*$"
 TIME_TRANSFORMS = ("year", "month", "day", "hour")
 
 
@@ -128,13 +132,26 @@ class Checks(Model):
 
 
 class Maintenance(Model):
-    """Not acted on yet, but by Glue's optimizers on AWS: how the table is kept healthy."""
+    """How `lakehouse maintain`, and a schedule, keep the table healthy: docs/maintenance.md."""
 
     compact: bool = Field(default=True, description="Whether small files are rewritten into large ones.")
     keep_snapshots: str = Field(
         default="7d", description="How long snapshots can be read and rolled back to.", json_schema_extra=text_pattern(DURATION_PATTERN)
     )
     keep_at_least: int = Field(default=20, ge=1, description="Snapshots that stay, however old.")
+    remove_orphans: bool = Field(
+        default=True, description="Whether files that nothing names any more are deleted, those of expired snapshots among them."
+    )
+    retention: str | None = Field(
+        default=None,
+        description="How old a row may become, and by which date or timestamp column: `400d on event_timestamp`. Older rows are deleted.",
+        json_schema_extra=text_pattern(RETENTION_PATTERN),
+    )
+
+    @property
+    def retention_column(self) -> str | None:
+        """The column of the retention; None where there is none, or it is not of the pattern."""
+        return self.retention.split(" on ")[1] if self.retention and re.fullmatch(RETENTION_PATTERN, self.retention) else None
 
 
 class TableTemplate(Model):
@@ -163,7 +180,7 @@ class TableTemplate(Model):
     )
     checks: Checks = Field(default=Checks(), description="Which quality checks there are, and which stop what follows.")
     maintenance: Maintenance = Field(
-        default=Maintenance(), description="Not acted on yet, but by Glue's optimizers on AWS: compaction, and how long snapshots stay."
+        default=Maintenance(), description="What keeps the table healthy: compaction, expiry, orphan files, retention."
     )
 
     _path: Path = PrivateAttr(default=Path())
@@ -177,6 +194,17 @@ class TableTemplate(Model):
     def table_name(self) -> str:
         """``namespace.name``."""
         return f"{self.namespace}.{self.name}"
+
+    @property
+    def is_maintained(self) -> bool:
+        """Whether the template says how the table is maintained. Others are maintained only where they are named."""
+        return "maintenance" in self.model_fields_set
+
+    @property
+    def _quarantine_maintenance(self) -> Maintenance:
+        """As the table's own: what is deleted there after a time is not to stay here, where it lies as it came."""
+        age = self.maintenance.retention.split(" on ")[0] if self.maintenance.retention else None
+        return self.maintenance.model_copy(update={"retention": f"{age} on quarantined_at" if age else None})
 
     @property
     def event_stream(self) -> EventStreamPipeline | None:
@@ -224,6 +252,8 @@ class TableTemplate(Model):
     @cached_property
     def arrow_schema(self) -> pa.Schema:
         """The Arrow schema of the table's rows, every field with its Iceberg field id."""
+        from lakehouse.arrow_types import arrow_schema_of
+
         return arrow_schema_of(self.iceberg_schema)
 
     @property
@@ -291,7 +321,7 @@ class TableTemplate(Model):
         def column(name: str, type_: str, description: str, required: bool = True) -> Column:
             return Column(name=name, type=type_, required=required, description=description, access_level="restricted")
 
-        return TableTemplate(
+        quarantine = TableTemplate(
             name=self.name + QUARANTINE_SUFFIX,
             namespace=self.namespace,
             description=f"Rows that do not fit {self.table_name}, with the reason.",
@@ -306,6 +336,7 @@ class TableTemplate(Model):
                 column("quarantined_at", "timestamptz", "When."),
             ],
         )
+        return quarantine.model_copy(update={"maintenance": self._quarantine_maintenance}) if self.is_maintained else quarantine
 
 
 def json_schema() -> dict[str, Any]:

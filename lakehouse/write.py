@@ -14,7 +14,6 @@ import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,73 +21,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.manifest import DataFile
-from pyiceberg.partitioning import PartitionFieldValue, PartitionKey, PartitionSpec, partition_record_value
-from pyiceberg.schema import Schema
+from pyiceberg.partitioning import PartitionFieldValue
 from pyiceberg.table import Table, TableProperties
-from pyiceberg.table.sorting import NullOrder, SortDirection
 from pyiceberg.typedef import Record
 
+from lakehouse.arrow_types import arrow_schema_of
 from lakehouse.data_file import DataFileEncoder, storage
-from lakehouse.types import arrow_schema_of
+from lakehouse.partition_rows import PartitionKey, PartitionRows
+from lakehouse.sorting import sort_indices, take
 
 _ENCODERS = 2
 # Of a row group that is written as its rows come.
 _ROW_GROUP_ROWS, _ROW_GROUP_BYTES = 131_072, 32 * 1024 * 1024
-
-
-class _PartitionKey(PartitionKey):
-    """PyIceberg's, but also for several transforms of one column."""
-
-    @cached_property
-    def partition(self) -> Record:
-        return Record(*(partition_record_value(value.field, value.value, self.schema) for value in self.field_values))
-
-    @classmethod
-    def of(cls, partition: Record, spec: PartitionSpec, schema: Schema) -> _PartitionKey:
-        """The key of a partition whose values are a data file's already."""
-        key = cls([], spec, schema)
-        key.__dict__["partition"] = partition
-        return key
-
-
-class _Collection:
-    """Rows of one partition that wait for enough company to fill a file: in memory, or spilled to disk."""
-
-    def __init__(self, key: _PartitionKey | None) -> None:
-        self.key = key
-        self.batches: list[pa.RecordBatch] = []
-        self.spilled: list[Path] = []
-        self.memory = 0
-        self.bytes = 0
-        self.touched = 0
-
-    def add(self, batch: pa.RecordBatch, clock: int) -> None:
-        """Adds rows; ``clock`` counts the bytes of all rows seen so far."""
-        self.touched = clock
-        self.batches.append(batch)
-        self.memory += batch.nbytes
-        self.bytes += batch.nbytes
-
-    def spill(self, path: Path) -> None:
-        """Moves the rows in memory to a new file."""
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_stream(sink, self.batches[0].schema, options=options) as writer:
-            for batch in self.batches:
-                writer.write_batch(batch)
-        self.spilled.append(path)
-        self.batches, self.memory = [], 0
-
-    def take(self) -> pa.Table:
-        """All rows, in the order in which they came."""
-        tables: list[pa.Table] = []
-        for path in self.spilled:
-            with pa.OSFile(str(path), "rb") as source:
-                tables.append(pa.ipc.open_stream(source).read_all())
-            path.unlink()
-        if self.batches:
-            tables.append(pa.Table.from_batches(self.batches))
-        self.batches, self.spilled = [], []
-        return pa.concat_tables(tables)
 
 
 class DataFileWriter:
@@ -112,7 +56,7 @@ class DataFileWriter:
         self._collect_limit = memory // 3
         self._file_limit = memory // (2 * _ENCODERS)
         self._encoder = DataFileEncoder(table, hidden)
-        self._collections: dict[tuple[Any, ...], _Collection] = {}
+        self._collections: dict[tuple[Any, ...], PartitionRows] = {}
         self._transforms = [
             (
                 field,
@@ -155,7 +99,7 @@ class DataFileWriter:
         for key, rows in self._split(batch):
             collection = self._collections.get(key)
             if collection is None:
-                collection = self._collections[key] = _Collection(self._partition_key(key))
+                collection = self._collections[key] = PartitionRows(self._partition_key(key))
             collection.add(rows, self._clock)
         for key, collection in list(self._collections.items()):
             # Input mostly comes in the order of time: a partition that gets no more rows is complete.
@@ -175,8 +119,15 @@ class DataFileWriter:
             for batch in batches:
                 self.write(batch)
             return
-        key = _PartitionKey.of(file.partition, self._table.spec(), self._schema) if self._transforms else None
-        self._submit(self._rewrite_file, key, file.partition, batches)
+        self.write_sorted(file.partition, batches)
+
+    def write_sorted(self, partition: Record, batches: Iterator[pa.RecordBatch]) -> None:
+        """Takes in rows of one partition, in the table's sort order; they become one file, whatever its size.
+
+        ``batches`` is read in another thread.
+        """
+        key = PartitionKey.of(partition, self._table.spec(), self._schema) if self._transforms else None
+        self._submit(self._rewrite_file, key, partition, batches)
 
     def finish(self) -> list[DataFile]:
         """Writes what still waits and returns every file. Raises what an encoder raised."""
@@ -227,16 +178,16 @@ class DataFileWriter:
             yield tuple(_key(column[first]) for column in values), batch.take(indices)
             start = run
 
-    def _partition_key(self, values: tuple[Any, ...]) -> _PartitionKey | None:
+    def _partition_key(self, values: tuple[Any, ...]) -> PartitionKey | None:
         if not self._transforms:
             return None
         fields = [PartitionFieldValue(field, value) for (field, _, _), value in zip(self._transforms, values, strict=True)]
-        return _PartitionKey(fields, self._table.spec(), self._schema)
+        return PartitionKey(fields, self._table.spec(), self._schema)
 
-    def _encode(self, collection: _Collection) -> None:
+    def _encode(self, collection: PartitionRows) -> None:
         self._submit(self._encode_file, collection.key, collection)
 
-    def _submit(self, write: Callable[..., DataFile | None], key: _PartitionKey | None, *arguments: Any) -> None:
+    def _submit(self, write: Callable[..., DataFile | None], key: PartitionKey | None, *arguments: Any) -> None:
         """Has one of the encoders write a file."""
         self._slots.acquire()
         location = self._table.location_provider().new_data_location(f"{next(self._counter):05d}-{self._write_id}.parquet", key)
@@ -253,7 +204,7 @@ class DataFileWriter:
             if future.done():
                 future.result()  # raises here, not only at the end, when an encoder failed
 
-    def _encode_file(self, collection: _Collection, location: str) -> DataFile:
+    def _encode_file(self, collection: PartitionRows, location: str) -> DataFile:
         return self._write_file(collection.take(), collection.key, location)
 
     def _rewrite_file(self, partition: Record, batches: Iterator[pa.RecordBatch], location: str) -> DataFile | None:
@@ -262,37 +213,15 @@ class DataFileWriter:
             return None
         return self._encoder.encode(itertools.chain([first], rows), first, location, partition)
 
-    def _write_file(self, rows: pa.Table, key: _PartitionKey | None, location: str) -> DataFile:
-        order, row_count, byte_count = self._order(rows), rows.num_rows, rows.nbytes
+    def _write_file(self, rows: pa.Table, key: PartitionKey | None, location: str) -> DataFile:
+        order, row_count, byte_count = sort_indices(self._table, rows), rows.num_rows, rows.nbytes
         group = min(self._encoder.row_group_rows, max(1, row_count * self._file_limit // (8 * max(1, byte_count))))
         parts = (
-            rows.slice(start, group) if order is None else _take(rows, order.slice(start, group)) for start in range(0, row_count, group)
+            rows.slice(start, group) if order is None else take(rows, order.slice(start, group)) for start in range(0, row_count, group)
         )
         file = self._encoder.encode(parts, rows, location, key.partition if key else Record())
         self._arrow_bytes, self._file_bytes = self._arrow_bytes + byte_count, self._file_bytes + file.file_size_in_bytes
         return file
-
-    def _order(self, rows: pa.Table) -> pa.UInt64Array | None:
-        """The indices that sort the rows by the table's sort order; None where they are sorted already, or have no order.
-
-        Arrow places nulls for all keys alike and Iceberg for each field, so nulls are keys of their own; so are
-        NaNs, which are larger than any number: https://iceberg.apache.org/spec/#sorting
-        """
-        columns: list[tuple[pa.ChunkedArray, str]] = []
-        for field in self._table.sort_order().fields:
-            column = storage(rows.column(self._schema.find_field(field.source_id).name))
-            direction = "ascending" if field.direction == SortDirection.ASC else "descending"
-            if column.null_count:
-                columns.append((column.is_null(), "descending" if field.null_order == NullOrder.NULLS_FIRST else "ascending"))
-            if pa.types.is_floating(column.type):
-                columns.append((pc.is_nan(column), direction))
-            columns.append((column, direction))
-        if not columns:
-            return None
-        keys = pa.table([column for column, _ in columns], names=[str(index) for index in range(len(columns))])
-        order = pc.sort_indices(keys, sort_keys=[(str(index), direction) for index, (_, direction) in enumerate(columns)])
-        steps = pc.pairwise_diff(order.cast(pa.int64()))
-        return None if pc.all(pc.equal(steps, 1)).as_py() in (True, None) else order
 
 
 def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -305,14 +234,6 @@ def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
             group, rows, size = [], 0, 0
     if rows:
         yield pa.Table.from_batches(group)
-
-
-def _take(rows: pa.Table, indices: pa.UInt64Array) -> pa.Table:
-    """Some rows. Taking from one chunk is twice as fast as from many; of nearly sorted rows only a few have to be joined."""
-    first, last = pc.min_max(indices).values()
-    within, indices = rows.slice(first.as_py(), last.as_py() - first.as_py() + 1), pc.subtract(indices, first)
-    columns = [column.combine_chunks().take(indices) for column in within.columns]
-    return pa.table(columns, schema=rows.schema)
 
 
 def _key(value: pa.Scalar) -> Any:
