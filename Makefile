@@ -5,15 +5,21 @@ BIN := $(VENV)/bin
 FLIGHTS := examples/nyc-flights
 FLIGHTS_SOURCE := data/nyc-flights/source
 AWS := terraform -chdir=terraform/aws
-# TFVARS=examples/quickstart.tfvars, below terraform/aws; without it Terraform takes terraform.tfvars, if it is there.
+# TFVARS=examples/quickstart.tfvars, below terraform/aws, or terraform/gcp; without it Terraform takes terraform.tfvars, if it is there.
 AWS_VARIABLES = $(if $(TFVARS),-var-file=$(TFVARS))
+GCP := terraform -chdir=terraform/gcp
+GCP_VARIABLES = $(if $(TFVARS),-var-file=$(TFVARS))
+# Everything but taxonomy, tags and key, which have prevent_destroy, and the APIs: with each of these goes what depends on it.
+GCP_DESTROYED := module.table module.biglake module.storage.google_storage_bucket.this module.storage.google_project_iam_audit_config.this \
+  module.iam.google_service_account.this module.iam.google_project_iam_custom_role.this module.iam.google_bigquery_datapolicy_data_policy.mask
+NESSIE_TESTS := nessie nessie_audit branch_command experiment pointers
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev quality soda-config test test-aws test-nessie torture lint lint-terraform format generate lock bench
-.PHONY: aws-validate aws-plan aws-apply aws-destroy clean clean-data
+.PHONY: help setup demo demo-flights dev quality experiment soda-config test test-aws test-nessie test-gcp torture lint lint-terraform format generate lock bench
+.PHONY: aws-validate aws-plan aws-apply aws-destroy gcp-validate gcp-plan gcp-apply gcp-destroy clean clean-data
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -47,6 +53,9 @@ dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wai
 quality: setup ## Run the quality checks of all tables (TABLES="event_stream …"); exit code 1 where one fails
 	@$(BIN)/python -m quality $(TABLES)
 
+experiment: setup ## Run the pipelines on a branch of Nessie (NAME=summer; TABLES="event_stream …", DAYS=2024-01-01..2024-01-31)
+	@$(BIN)/python -m dagster_project.experiment $(or $(NAME),$(error NAME is missing: make experiment NAME=summer)) $(TABLES) $(if $(DAYS),--days $(DAYS))
+
 soda-config: setup ## Write quality/configuration.yaml, for soda scans by hand, from Terraform's outputs (CLOUD=aws or gcp)
 	@$(BIN)/python -m quality.configuration --terraform terraform/$(or $(CLOUD),aws)
 
@@ -56,8 +65,14 @@ test: setup ## Run all tests
 test-aws: setup ## Rehearse AWS on moto, with no account: terraform apply, pipelines, an evolution, governance, destroy (5 minutes)
 	$(BIN)/python -m pytest -s tests/e2e/test_aws.py
 
-test-nessie: setup ## Test Nessie: the real server, branches, its Terraform on moto with both version stores (10 minutes)
-	$(BIN)/python -m pytest -m "" tests/terraform/test_nessie_root.py tests/integration/test_nessie.py tests/integration/test_branch_command.py
+test-nessie: setup ## Rehearse AWS with Nessie on moto: terraform apply, the real server, an experiment, a merge, destroy; then all tests of it (10 minutes)
+	REQUIRE_NESSIE=1 $(BIN)/python -m pytest -s tests/e2e/test_nessie_rehearsal.py
+	REQUIRE_NESSIE=1 $(BIN)/python -m pytest -n auto --dist worksteal -m "" tests/terraform/test_nessie_root.py $(NESSIE_TESTS:%=tests/integration/test_%.py)
+
+test-gcp: setup ## Rehearse Google Cloud with no account: its Terraform, catalog, BigQuery; then all of it from apply to destroy
+	$(BIN)/python -m pytest -m "" tests/terraform/test_gcp_root.py tests/terraform/test_gcp_destroy.py tests/integration/test_gcp.py \
+	  tests/integration/test_bigquery.py tests/integration/test_bigquery_gcp.py tests/integration/test_bigquery_governance.py
+	$(BIN)/python -m pytest -s -m "" tests/e2e/test_gcp_rehearsal.py
 
 torture: setup ## Kill each pipeline at KILLS random moments (default 500), and compare with undisturbed runs
 	LAKEHOUSE_KILLS=$(or $(KILLS),500) $(BIN)/python -m pytest -n auto tests/integration/test_kill.py
@@ -72,8 +87,9 @@ lint: setup ## Check formatting, style, types, templates and generated files
 
 lint-terraform: setup $(BIN)/tflint $(VENV)/checkov/.installed ## Check Terraform: format, validity, tflint, checkov (needs terraform, and go to build tflint)
 	terraform fmt -check -recursive terraform
-	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp -R terraform table-templates "$$copy" \
-	  && terraform -chdir="$$copy/terraform/aws" init -backend=false -input=false >/dev/null && terraform -chdir="$$copy/terraform/aws" validate
+	@copy=$$(mktemp -d) && trap 'rm -rf "$$copy"' EXIT && cp -R terraform table-templates "$$copy" && for root in aws gcp; do \
+	  terraform -chdir="$$copy/terraform/$$root" init -backend=false -input=false >/dev/null && terraform -chdir="$$copy/terraform/$$root" validate \
+	  || exit 1; done
 	$(BIN)/tflint --chdir=terraform --recursive --config="$(CURDIR)/terraform/.tflint.hcl"
 	$(VENV)/checkov/bin/checkov --config-file terraform/.checkov.yaml --directory terraform
 
@@ -113,6 +129,28 @@ aws-destroy: setup ## Destroy what Terraform made on AWS; not while the warehous
 	-@$(AWS) state rm 'module.iam.aws_lakeformation_data_lake_settings.this["this"]' 2>/dev/null
 	$(AWS) destroy $(AWS_VARIABLES) $(OPTIONS)
 
+gcp-validate: setup ## Check the templates, and the Terraform root of Google Cloud against its provider
+	$(BIN)/lakehouse lint
+	$(GCP) init -backend=false -input=false
+	$(GCP) validate
+
+gcp-plan: setup ## Show what terraform apply would change on Google Cloud (TFVARS=examples/quickstart.tfvars)
+	$(BIN)/lakehouse lint
+	$(GCP) init -input=false
+	$(GCP) plan $(GCP_VARIABLES)
+
+# Once is enough: tags are on the columns, which are `lakehouse apply`'s.
+gcp-apply: setup ## Apply Terraform on Google Cloud, write .env, make, change and register the tables; Terraform asks first (OPTIONS=-auto-approve)
+	$(BIN)/lakehouse lint
+	$(GCP) init -input=false
+	$(GCP) apply $(GCP_VARIABLES) $(OPTIONS)
+	$(BIN)/lakehouse env --terraform terraform/gcp >/dev/null
+	$(BIN)/lakehouse apply
+
+gcp-destroy: setup ## Destroy what Terraform made on Google Cloud, but for tags and key; not while there are files or tables
+	$(BIN)/lakehouse check-destroy --terraform terraform/gcp
+	$(GCP) destroy $(GCP_VARIABLES) $(OPTIONS) $(GCP_DESTROYED:%=-target=%)
+
 format: setup ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -122,6 +160,9 @@ generate: setup ## Write what is generated from the code: schema.json and the re
 
 lock: ## Resolve requirements.lock anew (needs uv)
 	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --python-version 3.11 --extra aws --extra gcp --extra soda --extra deploy --no-header --no-annotate \
+	  --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
+	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate deploy/tools.in -o deploy/tools.lock
 	echo checkov==3.3.30 | uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate - -o terraform/checkov-requirements.txt
 
 bench: setup ## Run the benchmarks beside their alternatives (minutes; wants an idle machine)

@@ -65,12 +65,7 @@ class TableChecks:
 
     def freshness_schedule(self, status: DefaultScheduleStatus) -> ScheduleDefinition | None:
         """Every hour, whether tables are fresh: no run of theirs says so where none comes."""
-        keys = [
-            _key(template, check)
-            for name, template in self._templates.items()
-            for check in self._checks[name]
-            if check.definition.startswith("freshness(")
-        ]
+        keys = [_key(template, check) for name, template in self._templates.items() for check in self._checks[name] if check.is_freshness]
         if not keys:
             return None
         return ScheduleDefinition(

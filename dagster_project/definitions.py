@@ -6,6 +6,7 @@ from dagster import Definitions
 
 from dagster_project.assets import build_assets
 from dagster_project.checks import TableChecks
+from dagster_project.maintenance import build_maintenance
 from dagster_project.resources.iceberg import LakehouseIOManager
 from dagster_project.schedules import build_schedules
 from dagster_project.sensors.schema_drift import WATCH, build_drift_sensor, build_watch_checks
@@ -22,11 +23,13 @@ def build_definitions(settings: LakehouseSettings) -> Definitions:
     """
     templates = load_templates(settings.templates, settings.variables)
     checks = TableChecks(settings, templates)
+    jobs, nightly = build_maintenance(templates, settings)
     return Definitions(
         assets=[*build_assets(templates), WATCH],
         asset_checks=[*checks.definitions(), *build_watch_checks()],
         sensors=[build_drift_sensor(templates, settings.drift_sensor)],
-        schedules=build_schedules(templates, checks, settings.schedules),
+        jobs=jobs,
+        schedules=[*build_schedules(templates, checks, settings.schedules), *nightly],
         resources={"io_manager": LakehouseIOManager(name=settings.catalog_name)},
     )
 

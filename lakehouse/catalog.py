@@ -60,6 +60,12 @@ def load_table(catalog: Catalog, table_name: str) -> Table:
         raise CatalogError(f"There is no table {table_name} in the catalog. Create it from its template: lakehouse apply") from None
 
 
+def load_newest(catalog: Catalog, table_name: str) -> Table:
+    """A live table as it is now: on Nessie without its older snapshots, each of which is a file to be read. Raises NoSuchTableError."""
+    load: Callable[[str], Table] = getattr(catalog, "load_without_history", catalog.load_table)
+    return load(table_name)
+
+
 def table_location(settings: LakehouseSettings, namespace: str, name: str) -> str:
     """Where a table's files are; Terraform gives its entries the same location."""
     return f"{settings.warehouse_uri}/{namespace}/{name}"
@@ -74,7 +80,11 @@ def _load(name: str, properties: dict[str, str]) -> Catalog:
 def _local(settings: LakehouseSettings) -> dict[str, str]:
     folder = settings.warehouse_folder
     folder.mkdir(parents=True, exist_ok=True)
-    return {"type": "sql", "uri": f"sqlite:///{quote(str(folder))}/catalog.db?timeout={_SQLITE_TIMEOUT}"}
+    return {
+        "type": "sql",
+        "uri": f"sqlite:///{quote(str(folder))}/catalog.db?timeout={_SQLITE_TIMEOUT}",
+        "py-io-impl": "lakehouse.local_io.LocalFileIO",
+    }
 
 
 def _aws_glue(settings: LakehouseSettings) -> dict[str, str]:
@@ -113,13 +123,12 @@ def nessie_login(settings: LakehouseSettings) -> dict[str, str]:
 
 def _gcp(settings: LakehouseSettings) -> dict[str, str]:
     require_extra("google.auth", "gcp", "The backend gcp")
-    delegation = "vended-credentials" if settings.gcp_credentials == "vended" else ""
+    vended = {"header.X-Iceberg-Access-Delegation": "vended-credentials"} if settings.gcp_credentials == "vended" else {}
     return {
-        "type": "rest",
-        "uri": settings.rest_uri,
-        "auth": {"type": "google"},  # type: ignore[dict-item]  # PyIceberg takes this one property as a mapping
+        "py-catalog-impl": "lakehouse.biglake.BigLakeCatalog",
+        "uri": settings.rest_uri.rstrip("/"),
         "header.x-goog-user-project": settings.google_project or "",
-        "header.X-Iceberg-Access-Delegation": delegation,
+        **vended,
     }
 
 

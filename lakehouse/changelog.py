@@ -18,8 +18,9 @@ from pyiceberg.table.snapshots import Snapshot
 
 from lakehouse.errors import LakehouseError
 from lakehouse.plan import BREAKING, CHANGES, FAILED, NOTHING
+from lakehouse.renames import consumed_names, former_names_property, match_columns
 from lakehouse.revisions import Templates, of_revision, of_working_tree, without
-from lakehouse.schema_plan import Change, Kind, Level, consumed_names, former_names_property, match_columns, worst_level
+from lakehouse.schema_plan import Change, Kind, Level, worst_level
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.template import TableTemplate
@@ -190,6 +191,7 @@ _CARE = {
     ("pipeline", "window"): "days that are there keep their features until they are computed again",
     ("maintenance", "keep_snapshots"): "older snapshots cannot be read or rolled back to, once they are cleaned up",
     ("maintenance", "keep_at_least"): "older snapshots cannot be read or rolled back to, once they are cleaned up",
+    ("maintenance", "retention"): "older rows are deleted by the next maintenance, for good once their snapshots expire",
 }
 _REST: tuple[Kind, ...] = ("tags", "publish", "freshness", "checks", "maintenance")
 

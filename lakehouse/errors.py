@@ -69,6 +69,10 @@ class PermissionOrderError(LakehouseError):
     """A change that would show a restricted column to those who may not see it: grants are narrowed first."""
 
 
+class GovernanceError(LakehouseError):
+    """A column is not protected as its template says, and what showed it is taken away."""
+
+
 class NotEmptyError(LakehouseError):
     """What is about to be destroyed holds files."""
 
@@ -137,3 +141,7 @@ class AuditOutdatedError(CommitConflictError):
 
 class NoAuditError(LakehouseError):
     """There is no open audit of a table, or not the one that is meant."""
+
+
+class InterchangeError(LakehouseError):
+    """A file of another standard that is not what it is said to be, or describes what no template can."""

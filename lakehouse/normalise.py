@@ -25,7 +25,7 @@ def normalised(template: TableTemplate) -> dict[str, dict[str, Any]]:
     ``required``, ``description``, ``pii``, ``access_level``, ``renamed_from``),
     ``identifier``, ``partition_fields`` (``column``, ``transform``,
     ``name``), ``sort_order`` (``column``, ``direction``, ``null_order``), ``properties``, ``maintenance`` (``compact``,
-    ``keep_snapshots_days``, ``keep_at_least``), and ``readable_columns`` by role.
+    ``keep_snapshots_days``, ``keep_at_least``, ``remove_orphans``, ``retention``), and ``readable_columns`` by role.
     """
     return {found.table_name: _table(found) for found in (template, template.quarantine) if found is not None}
 
@@ -66,6 +66,8 @@ def _table(template: TableTemplate) -> dict[str, Any]:
             "compact": template.maintenance.compact,
             "keep_snapshots_days": -(-parse_duration(template.maintenance.keep_snapshots) // timedelta(days=1)),
             "keep_at_least": template.maintenance.keep_at_least,
+            "remove_orphans": template.maintenance.remove_orphans,
+            "retention": template.maintenance.retention or "",
         },
         "readable_columns": {role: visible_columns(template, role) for role in ROLES},
     }

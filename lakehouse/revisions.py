@@ -13,9 +13,10 @@ from pathlib import Path
 from pyiceberg.types import DoubleType, FloatType, PrimitiveType
 
 from lakehouse.errors import LakehouseError
-from lakehouse.lint import Validation, dotted, load_templates
+from lakehouse.lint import dotted, load_templates
 from lakehouse.rules.base import has_type
 from lakehouse.template import TRANSFORM_PATTERN, Column, TableTemplate
+from lakehouse.validation import Validation
 from lakehouse.yaml_reader import read_yaml
 
 # Git sets these for its hooks, and then takes the working directory for the top of the repository.

@@ -20,6 +20,7 @@ from lakehouse.pipelines import VARIABLE
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 Backend = Literal["local", "aws-glue", "aws-nessie", "gcp"]
 _MIB = 1024 * 1024
+_POLICY_TAG = r"^projects/[^/\s]+/locations/[^/\s]+/taxonomies/[^/\s]+/policyTags/[^/\s]+$"
 # Nessie's rule, but for the slash: the name is a part of the catalog's URL.
 BRANCH_NAME = re.compile(r"[A-Za-z](?!.*\.\.)[A-Za-z0-9._-]*(?<!\.)")
 BRANCH_RULE = "a branch's name is a letter, followed by letters, digits, and . _ or -, with no slash, and no dot at its end."
@@ -94,6 +95,23 @@ class LakehouseSettings(BaseSettings):
         validation_alias="LAKEHOUSE_DRIFT_SENSOR",
         description="Whether Dagster's drift sensor starts by itself: running, or stopped until somebody starts it.",
     )
+    maintenance: Literal["running", "stopped"] = Field(
+        "running",
+        validation_alias="LAKEHOUSE_MAINTENANCE",
+        description="Whether Dagster's maintenance schedule starts by itself: running, or stopped until somebody starts it.",
+    )
+    maintenance_cron: str = Field(
+        "30 2 * * *", validation_alias="LAKEHOUSE_MAINTENANCE_CRON", description="When it maintains the tables: five fields, UTC."
+    )
+    # A day at least: a run that writes for longer would lose files that it is still to commit.
+    orphan_age_hours: float = Field(
+        72,
+        ge=24,
+        le=87600,
+        allow_inf_nan=False,
+        validation_alias="LAKEHOUSE_ORPHAN_AGE_HOURS",
+        description="Hours after which a file that nothing names is an orphan, 24 at least, and more than the longest run takes.",
+    )
     # Less than a tick of the sensor has for all tables: one that hangs is to be told, not to be out of time for ever.
     drift_table_timeout: float = Field(
         10,
@@ -122,16 +140,24 @@ class LakehouseSettings(BaseSettings):
     )
     aws_region: str | None = Field(None, validation_alias="AWS_REGION", description="aws-*: the region of bucket and catalog.")
     glue_catalog_id: str | None = Field(
-        None, validation_alias="GLUE_CATALOG_ID", description="aws-glue: the catalog's account, if another."
+        None,
+        validation_alias="GLUE_CATALOG_ID",
+        description="aws-glue: the catalog's account, if another. aws-nessie: the account whose Glue entries follow main.",
     )
     reader_role: str | None = Field(
-        None, validation_alias="LAKEHOUSE_READER_ROLE", description="aws-*: the ARN of the role that reads; Terraform's output."
+        None,
+        validation_alias="LAKEHOUSE_READER_ROLE",
+        description="Who reads: the ARN of a role on aws-*, the e-mail of a service account on gcp; Terraform's output.",
     )
     writer_role: str | None = Field(
-        None, validation_alias="LAKEHOUSE_WRITER_ROLE", description="aws-*: the ARN of the role that pipelines run as; Terraform's output."
+        None,
+        validation_alias="LAKEHOUSE_WRITER_ROLE",
+        description="What pipelines run as: the ARN of a role on aws-*, the e-mail of a service account on gcp; Terraform's output.",
     )
     admin_role: str | None = Field(
-        None, validation_alias="LAKEHOUSE_ADMIN_ROLE", description="aws-*: the ARN of the role of `lakehouse apply`; Terraform's output."
+        None,
+        validation_alias="LAKEHOUSE_ADMIN_ROLE",
+        description="Who runs `lakehouse apply`: the ARN of a role on aws-*, the e-mail of a service account on gcp; Terraform's output.",
     )
     athena_workgroup: str | None = Field(
         None, validation_alias="LAKEHOUSE_ATHENA_WORKGROUP", description="aws-glue: where Soda's queries run; Terraform's output."
@@ -160,6 +186,24 @@ class LakehouseSettings(BaseSettings):
     )
     gcp_credentials: Literal["vended", "own"] = Field(
         "vended", validation_alias="LAKEHOUSE_GCP_CREDENTIALS", description="gcp: storage credentials from the catalog, or one's own."
+    )
+    bigquery_connection: str | None = Field(
+        None,
+        pattern=r"^projects/[^/\s]+/locations/[^/\s]+/connections/[^/\s]+$",
+        validation_alias="LAKEHOUSE_BIGQUERY_CONNECTION",
+        description="gcp: the connection by which BigQuery reads the files, projects/…/connections/…; without it no table is registered.",
+    )
+    policy_tag_restricted: str | None = Field(
+        None,
+        pattern=_POLICY_TAG,
+        validation_alias="LAKEHOUSE_POLICY_TAG_RESTRICTED",
+        description="gcp: the policy tag of restricted columns, projects/…/taxonomies/…/policyTags/…; Terraform's output.",
+    )
+    policy_tag_internal: str | None = Field(
+        None,
+        pattern=_POLICY_TAG,
+        validation_alias="LAKEHOUSE_POLICY_TAG_INTERNAL",
+        description="gcp: the policy tag of internal columns, projects/…/taxonomies/…/policyTags/…; Terraform's output.",
     )
 
     @classmethod
@@ -196,6 +240,21 @@ class LakehouseSettings(BaseSettings):
         if value is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value.get_secret_value()):
             raise ValueError("a webhook's URL starts with https:// and has no spaces")
         return value
+
+    @field_validator("maintenance_cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        from datetime import UTC, datetime
+
+        from cronsim import CronSim, CronSimError
+
+        try:
+            if len(value.split()) == 5:
+                CronSim(value, datetime(2024, 1, 1, tzinfo=UTC))
+                return value
+        except CronSimError:
+            pass
+        raise ValueError('a schedule has minute, hour, day, month and weekday, e.g. "30 2 * * *"')
 
     def _check_backend(self) -> None:
         scheme = _SCHEMES[self.backend]
@@ -235,6 +294,11 @@ class LakehouseSettings(BaseSettings):
         if set(str(folder)) & set("#?%"):  # Iceberg's locations are URIs, and engines differ on how to escape these.
             raise SettingsError(f"LAKEHOUSE_WAREHOUSE is {str(folder)!r}; use a folder without #, ? and % in its path.")
         return folder
+
+    @property
+    def has_glue_entries(self) -> bool:
+        """Whether readers ask Glue's entries, on which Lake Formation's grants are, for what is committed with these settings."""
+        return self.backend == "aws-glue" or (self.backend == "aws-nessie" and self.glue_catalog_id is not None and self.branch == "main")
 
     @property
     def warehouse_uri(self) -> str:

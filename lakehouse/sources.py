@@ -11,6 +11,9 @@ from pyarrow import fs
 
 from lakehouse.errors import SourceError
 
+# Seconds for which PyArrow tries a call of Google's again; its own 15 minutes are also for who has no credentials.
+_GCS_PATIENCE = 60
+
 
 @dataclass(frozen=True, order=True)
 class SourceFile:
@@ -41,7 +44,7 @@ class SourceFolder:
         self._shown = shown or without_credentials(location)
         try:
             if "://" in location and not location.startswith("file://"):
-                self._filesystem, self._root = fs.FileSystem.from_uri(location)
+                self._filesystem, self._root = fs.FileSystem.from_uri(_patient(location))
                 self._scheme = location.split("://")[0] + "://"
             else:
                 # Not resolved: a link that is set to another folder does not make other files of those in it.
@@ -89,6 +92,13 @@ class SourceFolder:
 
     def _source_file(self, info: fs.FileInfo) -> SourceFile:
         return SourceFile(self._scheme + info.path, info.size or 0, info.mtime_ns or 0)
+
+
+def _patient(location: str) -> str:
+    """A URI of Google Cloud Storage with a bound to attempts, if it has none."""
+    if not location.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in location:
+        return location
+    return f"{location}{'&' if '?' in location else '?'}retry_limit_seconds={_GCS_PATIENCE}"
 
 
 def _is_data(relative: str) -> bool:

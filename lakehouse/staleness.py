@@ -115,7 +115,8 @@ class _History:
     def _walk(self) -> Iterator[tuple[str, list[date] | None]]:
         yield from self._known
         for snapshot in self._coming:
-            self._is_whole = snapshot.parent_snapshot_id is None
+            # PyIceberg's expiry leaves no parent either.
+            self._is_whole = snapshot.parent_snapshot_id is None and _rows_before(snapshot) == 0
             self._known.append((str(snapshot.snapshot_id), _touched(snapshot)))
             yield self._known[-1]
 
@@ -135,6 +136,14 @@ def _computed_from(table: Table, days: Collection[date]) -> dict[date, dict[str,
         if len(found) == len(days):
             break
     return found
+
+
+def _rows_before(snapshot: Snapshot) -> int | None:
+    """How many rows the table had before a snapshot; None where it does not say so."""
+    summary = summary_of(snapshot)
+    if "total-records" not in summary:
+        return None
+    return int(summary["total-records"]) - int(summary.get("added-records", 0)) + int(summary.get("deleted-records", 0))
 
 
 def _touched(snapshot: Snapshot) -> list[date] | None:

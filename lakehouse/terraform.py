@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lakehouse.catalog import catalog_errors, require_extra
-from lakehouse.errors import NotEmptyError, SettingsError
+from lakehouse.errors import SettingsError
 from lakehouse.settings import LakehouseSettings
 
 _ASSIGNMENT = re.compile(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=")
@@ -24,7 +23,7 @@ def terraform_environment(root: Path) -> dict[str, str]:
     Raises:
         SettingsError: no Terraform, no such root, nothing applied yet, or values that are no settings.
     """
-    output = _terraform(root, "output", "-json").get("environment")
+    output = terraform_json(root, "output", "-json").get("environment")
     if output is None:
         raise SettingsError(f"Terraform has no output `environment` in {root}. Apply it first: terraform -chdir={root} apply")
     values = {str(name): str(value) for name, value in output["value"].items()}
@@ -35,36 +34,19 @@ def terraform_environment(root: Path) -> dict[str, str]:
     return values
 
 
-def check_destroy(root: Path) -> list[str]:
-    """The buckets in the state of an AWS root whose files are nowhere else, warehouse and landing, if they are empty.
-
-    Terraform finds out too late: it takes a bucket's policy and versioning away before AWS says that it is not empty. After a
-    destroy that stopped, those that are gone are not asked about.
-
-    Raises:
-        NotEmptyError: one of them has files, or older versions of files; SettingsError: there is no such root; CatalogError.
-    """
-    require_extra("boto3", "aws", "AWS")
-    import boto3  # type: ignore[import-untyped]
-
-    # Not from the outputs: a destroy that stops has taken them away already.
-    resources = _terraform(root, "state", "pull").get("resources", [])
-    buckets = [
-        str(instance["attributes"]["bucket"])
-        for resource in resources
-        if resource["type"] == "aws_s3_bucket"
-        for instance in resource["instances"]
-        if instance.get("index_key") in ("warehouse", "landing")
-    ]
-    with catalog_errors("The buckets cannot be looked at"):
-        s3 = boto3.client("s3")
-        answers = {bucket: s3.list_object_versions(Bucket=bucket, MaxKeys=1) for bucket in sorted(buckets)}
-    if full := [bucket for bucket, answer in answers.items() if answer.get("Versions") or answer.get("DeleteMarkers")]:
-        raise NotEmptyError(
-            f"{', '.join(full)} still {'has' if len(full) == 1 else 'have'} files, or older versions of files. A destroy would take the "
-            "catalog's entries and the buckets' protection, and then stop. Delete every version of every file first, if that is meant."
-        )
-    return list(answers)
+def terraform_json(root: Path, *arguments: str) -> dict[str, Any]:
+    """What a Terraform command in a root prints as JSON. Raises SettingsError: no Terraform, no such root, or the command failed."""
+    if not any(root.glob("*.tf")):
+        raise SettingsError(f"{root} is no Terraform root: it has no *.tf. Name one, such as terraform/aws.")
+    command = ["terraform", f"-chdir={root}", *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise SettingsError("terraform is not on the path. Install it: https://developer.hashicorp.com/terraform/install") from None
+    if done.returncode:
+        raise SettingsError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}\nRun terraform -chdir={root} init, and apply.")
+    printed: dict[str, Any] = json.loads(done.stdout or "{}")
+    return printed
 
 
 def write_env(path: Path, values: Mapping[str, str]) -> None:
@@ -84,18 +66,3 @@ def write_env(path: Path, values: Mapping[str, str]) -> None:
 
 def _quoted(value: str) -> str:
     return value if re.fullmatch(r"[A-Za-z0-9_./:@%+=,*-]*", value) else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _terraform(root: Path, *arguments: str) -> dict[str, Any]:
-    """What a Terraform command prints as JSON."""
-    if not any(root.glob("*.tf")):
-        raise SettingsError(f"{root} is no Terraform root: it has no *.tf. Name one, such as terraform/aws.")
-    command = ["terraform", f"-chdir={root}", *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise SettingsError("terraform is not on the path. Install it: https://developer.hashicorp.com/terraform/install") from None
-    if done.returncode:
-        raise SettingsError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}\nRun terraform -chdir={root} init, and apply.")
-    printed: dict[str, Any] = json.loads(done.stdout or "{}")
-    return printed

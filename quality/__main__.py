@@ -20,14 +20,13 @@ from lakehouse.errors import LakehouseError, SettingsError
 from lakehouse.lint import load_templates
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
-from quality.checks import shown, table_checks, unused_files
+from quality.checks import shown, unused_files
 from quality.processes import kill_processes
 from quality.runner import CheckResult, Outcome, ScanResult
-from quality.scan import scan_table
+from quality.scan import held_back_by, scan_table
 
 # Each is a process of its own with a DuckDB of its own.
 _SCANS_AT_ONCE = 2
-_INTERRUPTED = 128 + signal.SIGINT
 _STYLES: dict[Outcome, str] = {"pass": "green", "warn": "yellow", "fail": "bold red", "error": "bold red"}
 
 
@@ -50,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     results, errors = _scan_all(settings, chosen)
     if options.json:
-        print_json({"version": 1, "tables": [result.as_dict() for result in results], "errors": errors})
+        tables = [{**result.as_dict(), "held_back_by": held_back_by(result)} for result in results]
+        print_json({"version": 1, "tables": tables, "errors": errors})
     else:
         _print_results(results)
     return 1 if errors or any(result.worst in ("fail", "error") for result in results) else 0
@@ -68,7 +68,7 @@ def _scan_all(settings: LakehouseSettings, templates: Sequence[TableTemplate]) -
     results: dict[str, ScanResult] = {}
     errors: dict[str, str] = {}
     pool = ThreadPoolExecutor(_SCANS_AT_ONCE, thread_name_prefix="scan")
-    scans = {pool.submit(_scan, settings, template): template.table_name for template in templates}
+    scans = {pool.submit(scan_table, settings, template): template.table_name for template in templates}
     try:
         for scan in as_completed(scans):
             table = scans[scan]
@@ -78,7 +78,7 @@ def _scan_all(settings: LakehouseSettings, templates: Sequence[TableTemplate]) -
                 errors[table] = str(error)
                 _tell(table, str(error), "red")
             else:
-                if result is not None:
+                if result.checks:
                     results[table] = result
                     _tell(table, f"{len(result.checks)} checks in {result.duration:.1f} s", "dim")
     except BaseException:
@@ -87,10 +87,6 @@ def _scan_all(settings: LakehouseSettings, templates: Sequence[TableTemplate]) -
         raise
     tables = [template.table_name for template in templates]
     return [results[table] for table in tables if table in results], {table: errors[table] for table in tables if table in errors}
-
-
-def _scan(settings: LakehouseSettings, template: TableTemplate) -> ScanResult | None:
-    return scan_table(settings, template) if table_checks(settings, template) else None
 
 
 def _print_results(results: Sequence[ScanResult]) -> None:
@@ -121,7 +117,7 @@ def _print_results(results: Sequence[ScanResult]) -> None:
 def _value(check: CheckResult) -> Text:
     if check.value is None:
         return Text()
-    if check.definition.startswith("freshness("):
+    if check.is_freshness:
         return Text(str(timedelta(seconds=round(check.value))))
     return Text(f"{check.value:,.0f}" if float(check.value).is_integer() else f"{check.value:,.3f}")
 
@@ -130,16 +126,26 @@ def _tell(what: str, message: str, style: str) -> None:
     ERR.print(Text(f"{what}: {message}", style=style))
 
 
+class _Terminated(BaseException):
+    """The process was asked to end, as an orchestrator asks it."""
+
+
+def _terminate(number: int, _frame: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # once: a second would keep the scans from being ended
+    raise _Terminated
+
+
 def run() -> NoReturn:
-    """The program. Ctrl-C ends it at once, with exit code 130, its scans, and the rows that were copied for them."""
+    """The program. Ctrl-C and SIGTERM end it at once, with exit code 130 or 143, its scans, and the rows that were copied for them."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         with tempfile.TemporaryDirectory(prefix="lakehouse-quality-", ignore_cleanup_errors=True) as folder:
             tempfile.tempdir = folder  # so that whatever a scan leaves goes with it
             code = main()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, _Terminated) as ended:
         _tell("error", "interrupted; no scan runs any more.", "red")
         # A thread that copies rows would go on until it has them all.
-        os._exit(_INTERRUPTED)
+        os._exit(128 + (signal.SIGTERM if isinstance(ended, _Terminated) else signal.SIGINT))
     sys.exit(code)
 
 

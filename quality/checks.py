@@ -13,7 +13,7 @@ from lakehouse.template import QUARANTINE_SUFFIX, TableTemplate
 from lakehouse.yaml_reader import read_yaml
 from quality.errors import ChecksError
 from quality.generated import Dialect, freshness_column, generated_entries
-from quality.sodacl import Entry, EntryError, read_entry
+from quality.sodacl import FRESHNESS, Entry, EntryError, read_entry
 
 _SUFFIX = "_checks.yaml"
 _TAKEN = "schema_drift"  # Dagster's name of the check that a table is what its template says
@@ -49,6 +49,11 @@ class Check:
     source: str
     shows_value: bool
     sodacl: Any
+
+    @property
+    def is_freshness(self) -> bool:
+        """Whether it is about the age of the newest row."""
+        return self.definition.startswith(FRESHNESS)
 
 
 def table_checks(settings: LakehouseSettings, template: TableTemplate, dialect: Dialect | None = None) -> tuple[Check, ...]:
@@ -175,7 +180,7 @@ def _check(entry: Entry, template: TableTemplate, source: str, *, generated: boo
 def _require_freshness(template: TableTemplate, own: Mapping[str, Check]) -> None:
     """A freshness that is promised and cannot be checked is an error, lest it be thought to be."""
     promised = template.checks.generated and template.freshness is not None and freshness_column(template) is None
-    if promised and not any(check.definition.startswith("freshness(") for check in own.values()):
+    if promised and not any(check.is_freshness for check in own.values()):
         raise ChecksError(
             f"{template.table_name} has no column that says when a row's event was.",
             f"Partition it by a time or date, or write a check `freshness(<column>) < {template.freshness}` in its SodaCL file.",

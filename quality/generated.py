@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pyiceberg import types as ice
 
+from lakehouse.bigquery_schema import sql_type
+from lakehouse.errors import TableMismatchError
 from lakehouse.pipelines import parse_duration
 from lakehouse.template import Column, TableTemplate
 
@@ -40,19 +42,6 @@ _ATHENA: dict[type[ice.IcebergType], str] = {
     ice.DateType: "date",
     ice.StringType: "varchar",
     ice.BinaryType: "varbinary",
-}
-# https://cloud.google.com/bigquery/docs/iceberg-external-tables#convert-data-types
-_BIGQUERY: dict[type[ice.IcebergType], str] = {
-    ice.BooleanType: "BOOL",
-    ice.IntegerType: "INT64",
-    ice.LongType: "INT64",
-    ice.FloatType: "FLOAT64",
-    ice.DoubleType: "FLOAT64",
-    ice.DateType: "DATE",
-    ice.TimestampType: "DATETIME",
-    ice.TimestamptzType: "TIMESTAMP",
-    ice.StringType: "STRING",
-    ice.BinaryType: "BYTES",
 }
 
 
@@ -91,12 +80,22 @@ def freshness_column(template: TableTemplate) -> Column | None:
 
 def data_type(type_: ice.IcebergType, dialect: Dialect) -> str | None:
     """What the data source's information_schema calls an Iceberg type, in lower case; None where it cannot be compared."""
-    if isinstance(type_, ice.DecimalType) and dialect != "bigquery":
+    if dialect == "bigquery":
+        return _bigquery_type(type_)
+    if isinstance(type_, ice.DecimalType):
         return f"decimal({type_.precision},{type_.scale})"
     if dialect == "duckdb" and not isinstance(type_, ice.PrimitiveType):
         return str(_duckdb_type(type_)).lower()
-    found = {"duckdb": _DUCKDB, "athena": _ATHENA, "bigquery": _BIGQUERY}[dialect].get(type(type_))
+    found = {"duckdb": _DUCKDB, "athena": _ATHENA}[dialect].get(type(type_))
     return found.lower() if found else None
+
+
+def _bigquery_type(type_: ice.IcebergType) -> str | None:
+    """What BigQuery is told that a column is, by the schema of its external table; None where it has no such type."""
+    try:
+        return sql_type(type_).lower()
+    except TableMismatchError:
+        return None
 
 
 def _duckdb_type(type_: ice.IcebergType) -> DuckDBPyType:

@@ -24,6 +24,7 @@ from typing import Any, Literal, Protocol
 from lakehouse.errors import MissingExtraError
 from quality.errors import DataSourceUnreachableError, InvalidChecksError, ScanCrashedError, ScanTimeoutError
 from quality.processes import end_process, forget_process, start_process
+from quality.sodacl import FRESHNESS
 
 Outcome = Literal["pass", "warn", "fail", "error"]
 _RANK: Mapping[Outcome, int] = {"pass": 0, "warn": 1, "fail": 2, "error": 3}
@@ -90,6 +91,11 @@ class CheckResult:
     threshold: str = ""
     column: str | None = None
     message: str = ""
+
+    @property
+    def is_freshness(self) -> bool:
+        """Whether it is about the age of the newest row."""
+        return self.definition.startswith(FRESHNESS)
 
 
 @dataclass(frozen=True)

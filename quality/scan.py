@@ -69,6 +69,17 @@ def scan_table(
     return replace(result, checks=tuple(found[check.name] for check in checks), snapshot_id=scanned)
 
 
+def held_back_by(scan: ScanResult) -> list[str]:
+    """Why rows that wait are not to be published, by what a scan of them says; nothing where all checks pass but freshness.
+
+    Old rows are no worse than none: a table that is not fresh gets what came, and its check says so. Warnings hold nothing back.
+    """
+    failing = [check for check in scan.checks if check.outcome in ("fail", "error")]
+    counts = [check for check in failing if not (check.is_freshness and check.outcome == "fail")]
+    reasons = [check.message or f"{check.definition} failed" for check in counts]
+    return reasons + (list(scan.errors) if scan.checks else ["there is no check that they could pass"])
+
+
 def _chosen(checks: Sequence[Check], names: Collection[str] | None, template: TableTemplate) -> list[Check]:
     known = [check.name for check in checks]
     if unknown := sorted(set(names or ()) - set(known)):

@@ -14,6 +14,8 @@ from typing import Any, Literal
 
 import yaml
 
+# How the definition of a check begins that says how old the newest row is.
+FRESHNESS = "freshness("
 # Metrics whose value is a number of rows, and so never a value of one.
 _COUNTS = {"row_count", "missing_count", "missing_percent", "invalid_count", "invalid_percent", "duplicate_count", "duplicate_percent"}
 _METRIC = re.compile(r"(?P<metric>\w+)\s*(\((?P<arguments>[^)]*)\))?\s*(?P<threshold>((not )?between\b|[<>=!]).*)?\Z")

@@ -1,11 +1,26 @@
-"""What every test begins with."""
+"""What every test begins with, and in which order they run."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 from dagster._core.storage.defs_state.base import DefsStateStorage, set_defs_state_storage
+
+# Whole lives, of minutes, and Terraform, which both mostly wait; then what takes no time; then processes, servers and the rest.
+ORDER = ("/e2e/test_aws.py", "/e2e/test_nessie_rehearsal.py", "/terraform/", "/unit/", "/e2e/", "/integration/")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: the first has the tests that mostly wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes begins first, on the first worker. Begun last, all other workers would wait for it."""
+    items.sort(key=lambda item: next((place for place, part in enumerate(ORDER) if part in item.path.as_posix()), len(ORDER)))
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,9 @@ TAKEN: dict[str, str] = {
     "freshness": "freshness: 24h\n",
     "checks": "checks: {generated: false, blocking: [row_count, schema]}\n",
     "maintenance": "maintenance: {compact: false, keep_snapshots: 36h, keep_at_least: 1}\n",
+    "maintenance_retention": "maintenance: {retention: 400d on at, remove_orphans: false}\n"
+    "pipeline: {pattern: event_stream, source: {path: x, format: json}, on_bad_rows: quarantine}\n",
+    "maintenance_retention_null": "maintenance: {retention: null}\n",
     "maintenance_minutes": "maintenance: {keep_snapshots: 90m}\n",
     "maintenance_weeks": "maintenance:\n  keep_snapshots: 2w\n",
     "comments": "# on: 017\nowner: me # yes: {a: on}\n",

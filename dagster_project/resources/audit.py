@@ -14,7 +14,7 @@ from lakehouse.engines import WriteResult
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
-from quality.scan import scan_table
+from quality.scan import held_back_by, scan_table
 
 
 class AuditFailedError(LakehouseError):
@@ -39,11 +39,7 @@ def publish_audited(context: OutputContext, catalog: Catalog, template: TableTem
     settings = LakehouseSettings.load()
     context.log.info(f"{result.table}: auditing snapshot {result.snapshot_id}, which readers do not see yet")
     scan = scan_table(settings, template, snapshot_id=result.snapshot_id, log=context.log.info)
-    # Old rows are no worse than none: a table that is not fresh gets what came, and its check says so.
-    counts = [check for check in scan.checks if not (check.definition.startswith("freshness(") and check.outcome == "fail")]
-    failing = [check.message or f"{check.definition} failed" for check in counts if check.outcome in ("fail", "error")]
-    failing += scan.errors if scan.checks else ["there is no check that they could pass"]
-    if failing:
+    if failing := held_back_by(scan):
         report(context.step_context.instance, settings, template, scan, published=False)
         raise AuditFailedError(result.table, failing)
     publish(load_table(catalog, result.table), result.snapshot_id, settings.commit_timeout)

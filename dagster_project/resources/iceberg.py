@@ -28,12 +28,22 @@ from pyiceberg.table import DataScan
 from pyiceberg.types import DateType, TimestamptzType
 
 from dagster_project.resources.audit import publish_audited, scan_before_failure
-from lakehouse.catalog import load_table, open_catalog
+from lakehouse.catalog import load_newest, load_table, open_catalog
 from lakehouse.commit import Batch
-from lakehouse.engines import AppendFiles, ComputeDays, Engine, FilesNotTakenError, MergeFiles, Work, WriteResult, open_engine
-from lakehouse.errors import TableMismatchError, TemplateError
+from lakehouse.engines import (
+    AppendFiles,
+    ComputeDays,
+    Engine,
+    FilesNotTakenError,
+    MergeFiles,
+    NotFollowedError,
+    Work,
+    WriteResult,
+    open_engine,
+)
+from lakehouse.errors import LakehouseError, TableMismatchError
 from lakehouse.inspect import summarise
-from lakehouse.lint import lint_templates
+from lakehouse.pointers import find_templates, follow_commit
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -90,7 +100,7 @@ class _WorkHandler(DbTypeHandler[Work]):
         engine, progress = _engine(connection), context.log.info
         # A run that is executed again finds the audit that it left open, and has it checked once more.
         run_id = _first_attempt(context) if obj.template.publish == "audited" else context.run_id
-        try:
+        with _materialized_before_failure(context, connection, obj.template):
             match obj:
                 case AppendFiles():
                     result = engine.append_files(obj, run_id, progress)
@@ -98,16 +108,7 @@ class _WorkHandler(DbTypeHandler[Work]):
                     result = engine.merge_files(obj, run_id, progress)
                 case ComputeDays():
                     result = engine.compute_days(obj, _batch(context, run_id), progress)
-        except FilesNotTakenError as error:
-            if error.result.snapshot_id is not None:
-                # The run fails, and the table has new rows all the same: what reads it follows the rows.
-                audit = publish_audited(context, connection, obj.template, error.result)
-                metadata = _metadata(context, connection, error.result)
-                context.log_event(AssetMaterialization(context.asset_key, metadata={**metadata, **audit}))
-                scan_before_failure(context, obj.template, error.result)
-            raise
-        audit = publish_audited(context, connection, obj.template, result)
-        return {**_metadata(context, connection, result), **audit}
+        return _finish(context, connection, obj.template, result)
 
     def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> Work:
         raise TableMismatchError(
@@ -126,16 +127,17 @@ class _ArrowHandler(_PyArrowIcebergTypeHandler):
         self, context: OutputContext, table_slice: TableSlice, obj: pa.Table | pa.RecordBatchReader, connection: Catalog
     ) -> dict[str, Any]:
         name = f"{table_slice.schema}.{table_slice.table}"
-        template = _template(name)
+        # Be it one that another asset fills; a folder without templates is no mistake of this asset's.
+        template = find_templates(LakehouseSettings.load(), [name]).get(name)
         audited = template is not None and template.publish == "audited"
         batches = obj.to_batches() if isinstance(obj, pa.Table) else obj
-        if _write_mode(context, name) == "append":
-            result = _engine(connection).append(name, batches, _batch(context, _first_attempt(context)), audited)
-        else:
-            row_filter = _row_filter(table_slice, load_table(connection, name).schema())
-            result = _engine(connection).replace(name, batches, row_filter, _batch(context, context.run_id), audited)
-        audit = publish_audited(context, connection, template, result) if template is not None else {}
-        return {**_metadata(context, connection, result), **audit}
+        with _materialized_before_failure(context, connection, template):
+            if _write_mode(context, name) == "append":
+                result = _engine(connection).append(name, batches, _batch(context, _first_attempt(context)), audited)
+            else:
+                row_filter = _row_filter(table_slice, load_table(connection, name).schema())
+                result = _engine(connection).replace(name, batches, row_filter, _batch(context, context.run_id), audited)
+        return _finish(context, connection, template, result)
 
     def load_input(self, context: InputContext, table_slice: TableSlice, connection: Catalog) -> pa.Table | pa.RecordBatchReader:
         table = load_table(connection, f"{table_slice.schema}.{table_slice.table}")
@@ -144,14 +146,35 @@ class _ArrowHandler(_PyArrowIcebergTypeHandler):
         return scan.to_arrow() if context.dagster_type.typing_type is pa.Table else _reader(scan)
 
 
-def _template(table_name: str) -> TableTemplate | None:
-    """The template of a table, be it one that another asset fills; None where there is none."""
-    settings = LakehouseSettings.load()
-    result = lint_templates(settings.templates, settings.variables)
-    # A folder without templates is no mistake of this asset's.
-    if errors := [error for error in result.errors if error.rule != "no-templates"]:
-        raise TemplateError(errors)
-    return next((template for template in result.templates if template.table_name == table_name), None)
+@contextmanager
+def _materialized_before_failure(context: OutputContext, catalog: Catalog, template: TableTemplate | None) -> Iterator[None]:
+    """A step that fails after rows were committed says so: the table has them all the same, and what reads it follows the rows."""
+    try:
+        yield
+    except (FilesNotTakenError, NotFollowedError) as error:
+        if error.result.snapshot_id is not None:
+            _log_materialization(context, _finish(context, catalog, template, error.result))
+            if template is not None:
+                scan_before_failure(context, template, error.result)
+        raise
+
+
+def _finish(context: OutputContext, catalog: Catalog, template: TableTemplate | None, result: WriteResult) -> dict[str, Any]:
+    """Publishes what is to be audited, and has readers follow. Returns the materialization's metadata."""
+    audit = publish_audited(context, catalog, template, result) if template is not None else {}
+    metadata = {**_metadata(context, catalog, result), **audit}
+    if audit and template is not None:
+        try:
+            follow_commit(LakehouseSettings.load(), catalog, template)
+        except LakehouseError:
+            _log_materialization(context, metadata)
+            raise
+    return metadata
+
+
+def _log_materialization(context: OutputContext, metadata: dict[str, Any]) -> None:
+    for partition in context.asset_partition_keys if context.has_asset_partitions else [None]:
+        context.log_event(AssetMaterialization(context.asset_key, metadata=metadata, partition=partition))
 
 
 def _engine(catalog: Catalog) -> Engine:
@@ -199,7 +222,7 @@ def _first_attempt(context: OutputContext) -> str:
 
 def _metadata(context: OutputContext, catalog: Catalog, result: WriteResult) -> dict[str, Any]:
     """What a run shows in Dagster; numbers are plotted over time."""
-    table = load_table(catalog, result.table)
+    table = load_newest(catalog, result.table)
     summary = summarise(table)
     if result.snapshot_id is not None:
         context.log.info(f"{result.table}: {result.rows:,} rows, {result.bytes:,} bytes committed as snapshot {result.snapshot_id}")

@@ -12,7 +12,6 @@ from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.table import Table
 
-from lakehouse.audit import require_branches
 from lakehouse.catalog import load_table
 from lakehouse.commit import Batch, commit_append, find_committed
 from lakehouse.days import event_time, format_days
@@ -21,7 +20,6 @@ from lakehouse.engines.features import compute_days
 from lakehouse.engines.rows import fitting, replace_rows, result_of_files, result_of_snapshot
 from lakehouse.engines.source_files import take_new_files
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import TableTemplate
 from lakehouse.write import write_files
 
 
@@ -34,17 +32,14 @@ class EmbeddedEngine:
 
     def append_files(self, work: AppendFiles, run_id: str, progress: Progress) -> WriteResult:
         """See ``Engine.append_files``."""
-        self._check_audited(work.template)
         return take_new_files(self._settings, self._catalog, work.template, run_id, progress)
 
     def merge_files(self, work: MergeFiles, run_id: str, progress: Progress) -> WriteResult:
         """See ``Engine.merge_files``."""
-        self._check_audited(work.template)
         return take_new_files(self._settings, self._catalog, work.template, run_id, progress)
 
     def compute_days(self, work: ComputeDays, batch: Batch, progress: Progress) -> WriteResult:
         """See ``Engine.compute_days``."""
-        self._check_audited(work.template)
         return compute_days(self._settings, self._catalog, work, batch, progress)
 
     def append(self, table_name: str, batches: Iterable[pa.RecordBatch], batch: Batch, audited: bool = False) -> WriteResult:
@@ -70,13 +65,7 @@ class EmbeddedEngine:
         return replace_rows(self._settings, table, rows, row_filter, batch, self._settings.write_memory)
 
     def _begin(self, table_name: str, batch: Batch, audited: bool) -> tuple[Table, Batch]:
-        if audited:
-            require_branches(self._settings, table_name)
         return load_table(self._catalog, table_name), replace(batch, audited=audited)
-
-    def _check_audited(self, template: TableTemplate) -> None:
-        if template.publish == "audited":
-            require_branches(self._settings, template.table_name)
 
 
 def _noting_days(batches: Iterable[pa.RecordBatch], column: str, days: set[date]) -> Iterator[pa.RecordBatch]:

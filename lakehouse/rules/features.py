@@ -14,7 +14,6 @@ from lakehouse.errors import FeatureSqlError
 from lakehouse.pipelines import DURATION_PATTERN, FeatureTablePipeline, parse_duration
 from lakehouse.rules.base import Context, Path, Rule, Violation, typed
 from lakehouse.template import TableTemplate
-from lakehouse.values import described, is_lossless
 
 if TYPE_CHECKING:
     from lakehouse.feature_sql import FeatureSql, Relations
@@ -162,6 +161,8 @@ class FeatureQuery(_FeatureRule):
     sees_others = True
 
     def check_pipeline(self, template: TableTemplate, pipeline: FeatureTablePipeline, context: Context) -> Iterator[Violation]:
+        from lakehouse.values import described, is_lossless
+
         try:
             if (found := _sql_of(template, context)) is None:
                 return

@@ -135,15 +135,6 @@ def test_definitions_validate(deployment: Deployment) -> None:
     assert "broken.yaml:3:1: error[unknown-key]" in done.stdout + done.stderr
 
 
-def test_an_event_stream_takes_each_file_once(applied: Deployment) -> None:
-    for count in (1, 2):
-        applied.land(f"{count}.jsonl", count)
-        applied.materialize(*CODE_LOCATION, "--select", "lakehouse/event_stream")
-        rows, snapshots = applied.show("lakehouse.event_stream")
-        assert sorted(row["event_id"] for row in rows) == [f"{name}.jsonl" for name in range(1, count + 1)]
-        assert snapshots == count
-
-
 def test_partitions_and_ranges_of_an_asset_of_ones_own(applied: Deployment) -> None:
     select = ("-m", "daily_assets", "--select", "shop/daily")
     applied.materialize(*select, "--partition-range", "2024-01-01...2024-01-03", BATCH="range")
@@ -153,7 +144,7 @@ def test_partitions_and_ranges_of_an_asset_of_ones_own(applied: Deployment) -> N
     assert ({row["day"]: row["batch"] for row in rows}, len(rows), snapshots) == (expected, 3, 2)
 
 
-def test_features_of_a_day_and_of_a_range(deployment: Deployment) -> None:
+def test_files_are_taken_once_and_features_are_of_a_day_and_of_a_range(deployment: Deployment) -> None:
     """A YAML with a pipeline and a SQL file is enough."""
     (deployment.folder / "templates" / "features.yaml").write_text(textwrap.dedent(FEATURES))
     (deployment.folder / "templates" / "features.sql").write_text(FEATURES_SQL)
@@ -164,6 +155,8 @@ def test_features_of_a_day_and_of_a_range(deployment: Deployment) -> None:
     deployment.materialize(*CODE_LOCATION, "--select", "shop/features", "--partition-range", "2024-01-01...2024-01-04")
     deployment.land("late.jsonl", 3)
     deployment.materialize(*CODE_LOCATION, "--select", "lakehouse/event_stream")
+    rows, snapshots = deployment.show("lakehouse.event_stream")
+    assert (sorted(row["event_id"] for row in rows), snapshots) == (["1.jsonl", "2.jsonl", "3.jsonl", "late.jsonl"], 2)
     deployment.materialize(*CODE_LOCATION, "--select", "shop/features", "--partition", "2024-01-03")
     rows, snapshots = deployment.show("shop.features")
     expected = {"2024-01-01": 1, "2024-01-02": 2, "2024-01-03": 3, "2024-01-04": 1}

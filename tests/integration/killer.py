@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,13 +23,21 @@ from lakehouse.catalog import open_catalog
 from lakehouse.commit import Batch
 from lakehouse.engines import AppendFiles, ComputeDays, MergeFiles, embedded, open_engine
 from lakehouse.lint import load_templates
+from lakehouse.maintenance.plan import maintain
 from lakehouse.settings import LakehouseSettings
+
+MAINTAIN = "maintain"  # in place of days: the table is maintained, as in a month
 
 
 def run(settings: LakehouseSettings, table: str, days: list[str]) -> None:
     """Runs the pipeline of a table, as its asset does."""
     templates = load_templates(settings.templates, settings.variables)
     template = next(found for found in templates if found.table_name == table)
+    if days == [MAINTAIN]:
+        now = datetime.now(UTC) + timedelta(days=30)
+        reports = list(maintain(settings, open_catalog(settings), [template], dry_run=False, now=now))
+        assert not [failure for report in reports for failure in report.failures]
+        return
     engine = open_engine(settings, open_catalog(settings))
     if template.feature_table is not None:
         inputs = tuple(found for found in templates if found is not template)

@@ -81,6 +81,7 @@ def fields(lakehouse: Lakehouse) -> dict[str, tuple[int, str, bool]]:
         ),
     ],
 )
+@pytest.mark.gcp
 def test_a_safe_change_is_made_and_rows_are_read_as_before(
     lakehouse: Lakehouse, change: dict[str, str], told: list[str], row: dict[str, Any]
 ) -> None:
@@ -178,6 +179,7 @@ def renamed(columns: dict[str, str], **names: str) -> dict[str, str]:
     return {new_names.get(name, name): text + (f", renamed_from: [{name}]" if name in new_names else "") for name, text in columns.items()}
 
 
+@pytest.mark.gcp
 def test_a_renamed_column_keeps_its_field_id_and_its_data(lakehouse: Lakehouse) -> None:
     made(lakehouse)
     before = fields(lakehouse)
@@ -272,6 +274,7 @@ def test_an_order_that_goes_is_the_unsorted_order(lakehouse: Lakehouse) -> None:
     assert lakehouse.table("shop.t").sort_order().order_id > 0
 
 
+@pytest.mark.gcp
 def test_rows_that_came_after_the_plan_make_it_planned_again(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     made(lakehouse, rows=False)
     write(lakehouse, {**{name: text for name, text in COLUMNS.items() if name != "name"}, "new": "type: string, required: true"})
@@ -323,6 +326,7 @@ def test_a_property_of_former_names_that_cannot_be_read_is_an_error_with_a_remed
     assert "The property lakehouse.former-names of shop.t cannot be read" in applied.detail
 
 
+@pytest.mark.gcp
 def test_layout_properties_and_identifier_follow_in_the_same_commit(lakehouse: Lakehouse) -> None:
     made(lakehouse, "partition_spec: [{column: at, transform: month}]\n")
     metadata = len(lakehouse.table("shop.t").metadata.metadata_log)
@@ -362,6 +366,7 @@ def test_properties_of_others_stay(lakehouse: Lakehouse) -> None:
     assert lakehouse.table("shop.t").properties.items() >= {"somebody.elses": "x", "some.key": "mine"}.items()
 
 
+@pytest.mark.gcp
 def test_two_applies_at_once_end_in_one_result(lakehouse: Lakehouse) -> None:
     made(lakehouse)
     write(lakehouse, {**COLUMNS, "new": "type: string", "newer": "type: long"})
@@ -383,6 +388,7 @@ def test_two_applies_at_once_end_in_one_result(lakehouse: Lakehouse) -> None:
     assert len({field[0] for field in fields(lakehouse).values()}) == len(COLUMNS) + 2
 
 
+@pytest.mark.gcp
 def test_a_pipeline_on_the_old_schema_goes_on_and_after_an_apply_it_writes_the_new_one(lakehouse: Lakehouse) -> None:
     source = 'source: {path: "${LAKEHOUSE_LANDING}/t/", format: jsonl}\n'
     columns = {"id": "type: long", "note": "type: string"}

@@ -6,6 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pyiceberg.io.pyarrow import PyArrowFileIO
 
 from lakehouse.catalog import catalog_properties, load_table, open_catalog, table_location
 from lakehouse.errors import CatalogError, MissingExtraError, SettingsError
@@ -75,7 +76,10 @@ def test_properties_of_each_cloud(monkeypatch: pytest.MonkeyPatch, environment: 
 def test_the_local_catalog(lakehouse: Lakehouse) -> None:
     folder = lakehouse.settings.warehouse_folder
     properties = catalog_properties(lakehouse.settings)
-    assert properties == {"type": "sql", "warehouse": f"file://{folder}", "uri": f"sqlite:///{folder}/catalog.db?timeout=30"}
+    assert properties == {
+        "type": "sql", "warehouse": f"file://{folder}", "uri": f"sqlite:///{folder}/catalog.db?timeout=30",
+        "py-io-impl": "lakehouse.local_io.LocalFileIO",
+    }  # fmt: skip
     assert table_location(lakehouse.settings, "lake", "t") == f"file://{folder}/lake/t"
     lakehouse.template("name: t\nnamespace: lake\ncolumns: [{name: id, type: int}]\n")
     assert lakehouse.table("lake.t").location() == f"file://{folder}/lake/t"
@@ -98,6 +102,13 @@ def test_a_local_warehouse_with_an_unusual_name(lakehouse: Lakehouse, monkeypatc
     assert lakehouse.run(template).rows == 1
     assert lakehouse.rows("lake.t").num_rows == 1
     assert (lakehouse.landing / "sub" / name / "catalog.db").exists()
+    # PyArrow's FileIO and the one that reads metadata without it mean the same file.
+    table = lakehouse.table("lake.t")
+    ours, arrows = (io.new_input(table.metadata_location) for io in (table.io, PyArrowFileIO(table.io.properties)))
+    assert type(ours) is not type(arrows)
+    assert (len(ours), ours.exists(), ours.open().read()) == (len(arrows), arrows.exists(), arrows.open().read())
+    table.io.delete(ours)
+    assert (ours.exists(), arrows.exists()) == (False, False)
 
 
 @pytest.mark.parametrize(

@@ -320,7 +320,7 @@ def test_the_command_shows_every_result_and_fails_where_a_check_does(
     assert missing.returncode == 1
     found = json.loads(missing.stdout)
     assert "no table shop.orders in the catalog" in found["errors"]["shop.orders"]
-    assert [ScanResult.from_dict(table).table for table in found["tables"]] == ["shop.few"]
+    assert [(table["table"], table["held_back_by"]) for table in found["tables"]] == [("shop.few", [])]
     write(made(lakehouse, orders), [ORDER, ORDER])
     failed = quality(lakehouse)
     assert failed.returncode == 1
@@ -330,7 +330,8 @@ def test_the_command_shows_every_result_and_fails_where_a_check_does(
     assert unknown.returncode == 1 and unknown.stderr.startswith("error: No template describes nothing. There are shop.few, shop.orders.")
 
 
-def test_an_interrupt_ends_the_command_at_once_with_its_scans(lakehouse: Lakehouse, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_command_at_once_with_its_scans(lakehouse: Lakehouse, tmp_path: Path, number: signal.Signals) -> None:
     names = ["first", "second", "third"]
     folders = {"LAKEHOUSE_CHECKS": tmp_path / "checks", "TMPDIR": tmp_path / "temporary"}
     for folder in folders.values():
@@ -355,8 +356,8 @@ def test_an_interrupt_ends_the_command_at_once_with_its_scans(lakehouse: Lakehou
         (tmp_path / "second").open("w") as second,
     ):
         assert process.stderr is not None
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 130
+        process.send_signal(number)
+        assert process.wait(60) == 128 + number
         assert process.stderr.read() == "error: interrupted; no scan runs any more.\n"
         for pipe in (first, second):
             ends = select.poll()

@@ -187,6 +187,18 @@ def test_two_applies_at_once(lakehouse: Lakehouse) -> None:
         assert actions == ["created", "exists", "exists"]
 
 
+def test_plan_does_not_wait_for_pyarrow(users: Lakehouse) -> None:
+    """Its import would take longer than all that a plan does itself. Nor is DuckDB needed where no SQL is looked at."""
+    program = (
+        "import sys\nfrom lakehouse.cli import main\ntry: main()\n"
+        "finally: print(sorted({'pyarrow', 'duckdb', 'numpy'} & sys.modules.keys()), file=sys.stderr)"
+    )
+    environment = {**os.environ, **users.environment}
+    ran = subprocess.run([sys.executable, "-c", program, "plan", "users"], env=environment, capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr) == (0, "[]\n"), ran
+    assert "1 in step" in ran.stdout
+
+
 def test_tables(users: Lakehouse, run: Run) -> None:
     users.template("name: empty\nnamespace: lake\ncolumns: [{name: id, type: int}]\n")
     empty, found = json.loads(run("tables", "--json")[1])

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from conftest import Lakehouse
 
 WORKER = Path(__file__).with_name("worker.py")
-PROCESSES, BATCHES = 8, 15
-MERGES = 4
+PROCESSES, BATCHES = 8, 8
+MERGES = 3
 pytestmark = pytest.mark.slow
 
 

@@ -301,6 +301,8 @@ def test_a_scan_that_cannot_be_made_is_a_failed_step_and_never_a_pass(
     assert "shop.orders" in messages(done)
 
 
+@pytest.mark.nessie
+@pytest.mark.gcp
 def test_audited_rows_are_published_when_every_check_passes_by_one_scan(
     lakehouse: Lakehouse, checks: Path, run: Run, scans: list[list[str]]
 ) -> None:
@@ -317,6 +319,7 @@ def test_audited_rows_are_published_when_every_check_passes_by_one_scan(
     assert lakehouse.rows("shop.orders").num_rows == 3
 
 
+@pytest.mark.nessie
 def test_audited_rows_that_fail_a_check_are_not_published_and_the_run_says_what_to_do(
     lakehouse: Lakehouse, checks: Path, run: Run, instance: DagsterInstance
 ) -> None:

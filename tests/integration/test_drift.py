@@ -28,6 +28,7 @@ Change = Callable[[Any], object]
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_nothing_differs_after_apply(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS, USERS)
     assert states(lakehouse) == dict.fromkeys(("shop.orders", "shop.orders__quarantine", "shop.users"), "in step")
@@ -35,6 +36,7 @@ def test_nothing_differs_after_apply(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_a_column_that_was_added_and_one_that_was_dropped_by_hand(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS)
     with lakehouse.table("shop.orders").update_schema(allow_incompatible_changes=True) as update:
@@ -130,6 +132,7 @@ def test_a_quarantine_table_drifts_like_any_other(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_a_missing_table_and_one_without_a_template(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS, USERS)
     lakehouse.catalog.drop_table("shop.users")
@@ -158,9 +161,15 @@ def test_a_warehouse_that_is_lost_is_an_unreachable_catalog_and_is_not_made_anew
     folder = lakehouse.settings.warehouse_folder
     folder.rename(folder.with_name("lost"))
     answer = catalog_answer(lakehouse)
-    assert (answer.state, "There is no catalog in" in answer.reason) == ("unreachable", True)
+    assert answer.state == "unreachable"
+    assert f"There is nothing in {folder} yet. Create the tables: lakehouse apply. If there were any, restore" in answer.reason
     assert states(lakehouse) == {"shop.users": "not checked"}
     assert not folder.exists()
+    folder.with_name("lost").rename(folder)
+    (folder / "catalog.db").unlink()
+    answer = catalog_answer(lakehouse)
+    assert (answer.state, f"The catalog is lost: {folder} has files" in answer.reason) == ("unreachable", True)
+    assert not (folder / "catalog.db").exists()
 
 
 def test_a_table_whose_metadata_is_damaged_is_unreachable_and_hides_no_other(lakehouse: Lakehouse) -> None:

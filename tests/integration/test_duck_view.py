@@ -26,8 +26,9 @@ from pyiceberg.table.update import snapshot as snapshot_module
 from pyiceberg.transforms import IdentityTransform
 from pyiceberg.typedef import Record
 
+from lakehouse.arrow_types import arrow_schema_of
 from lakehouse.duck_view import write_view
-from lakehouse.types import arrow_schema_of, parse_type
+from lakehouse.types import parse_type
 
 if TYPE_CHECKING:
     from conftest import Lakehouse

@@ -110,6 +110,7 @@ def test_names_that_are_not_taken(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 @pytest.mark.parametrize("change", ["content", "time"])
 def test_a_taken_file_that_changes_is_an_error(lakehouse: Lakehouse, change: str) -> None:
     template = events(lakehouse)
@@ -237,6 +238,7 @@ def test_personal_data_stays_out_of_messages_and_metadata(lakehouse: Lakehouse, 
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_bad_rows_are_counted_with_three_examples(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
     lakehouse.land("a.jsonl", "".join(line(n if n % 3 else f"x{n}") for n in range(1, 3001)))
@@ -291,6 +293,7 @@ def run_until_the_main_commit(lakehouse: Lakehouse, template: TableTemplate, mon
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_quarantine_is_not_doubled_when_the_run_dies_before_the_main_commit(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     template = events(lakehouse, pipeline="on_bad_rows: quarantine\n")
     lakehouse.land("a.jsonl", line(1) + line("x"))
@@ -317,6 +320,7 @@ def test_rows_that_turn_bad_by_an_alter_between_the_two_commits_are_quarantined(
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_a_file_without_rows_is_taken(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
     lakehouse.land("empty.jsonl", "")

@@ -238,6 +238,7 @@ def test_whether_a_version_was_current_needs_no_other_column(lakehouse: Lakehous
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 @pytest.mark.parametrize("transform", ["identity", "day"])
 def test_only_its_days_are_replaced_in_one_commit(lakehouse: Lakehouse, transform: str) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 1d\n", day_transform=transform)
@@ -275,6 +276,7 @@ def test_files_of_an_older_partition_spec_keep_their_other_days(lakehouse: Lakeh
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_a_run_that_is_repeated_writes_nothing(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS)
     made.events({"id": 1, "at": at(1), "user_id": "a"})
@@ -297,6 +299,7 @@ def test_a_day_without_rows_is_computed_all_the_same(lakehouse: Lakehouse) -> No
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_no_days_are_no_commit(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse)
     assert made.compute() == WriteResult("shop.features")
@@ -597,6 +600,7 @@ def test_hidden_columns_leave_no_bounds(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_late_events_mark_the_days_that_see_them(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 2d\n  lookback: 4d\n")
     today = date(2024, 1, 6)
@@ -730,6 +734,7 @@ def test_an_input_that_was_not_one_before(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_features_of_features(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 1d\n  lookback: 9d\n")
     (lakehouse.settings.templates / "week.sql").write_text(

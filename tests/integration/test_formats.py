@@ -23,13 +23,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lakehouse import formats, json_reader
+from lakehouse import formats, json_blocks
+from lakehouse.arrow_types import arrow_type
 from lakehouse.conform import BadRow, Conformer, Rows
 from lakehouse.errors import SourceError
 from lakehouse.formats import FileReader
 from lakehouse.pipelines import CsvOptions, Source
 from lakehouse.sources import SourceFolder
-from lakehouse.types import arrow_type, parse_type
+from lakehouse.types import parse_type
 
 if TYPE_CHECKING:
     from conftest import Lakehouse
@@ -335,7 +336,7 @@ def test_json_with_a_byte_order_mark_and_unknown_keys(tmp_path: Path, format_: s
 
 @pytest.mark.parametrize("block", [1, 7, 50, 8 * 1024 * 1024])
 def test_json_in_small_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(json_reader, "_BLOCK", block)
+    monkeypatch.setattr(json_blocks, "_BLOCK", block)
     columns = schema(id="int!", text="string", items="list<struct<a: int, b: list<string>>>")
     records = [
         {"id": n, "text": 'é}\\"],[{' * (n % 3), "items": [{"a": k, "b": ["]", "}\n", "𝄞"]} for k in range(n % 4)]} for n in range(1, 30)
@@ -370,20 +371,20 @@ def test_json_in_small_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, b
     ],
 )
 def test_json_arrays_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, content: str, message: str) -> None:
-    monkeypatch.setattr(json_reader, "_BLOCK", block)
+    monkeypatch.setattr(json_blocks, "_BLOCK", block)
     assert message in refused(tmp_path / "f.json", content, RECORDS)
 
 
 @pytest.mark.parametrize("block", [2, 8 * 1024 * 1024])
 def test_elements_of_an_array_that_are_no_objects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(json_reader, "_BLOCK", block)
+    monkeypatch.setattr(json_blocks, "_BLOCK", block)
     rows, bad, _ = read(tmp_path / "f.json", '[123456, "ab", null, {"id": 4}, [1, 2], -1.25]', RECORDS)
     assert ([row["id"] for row in rows], [found.row for found in bad]) == ([4], [1, 2, 3, 5, 6])
 
 
 def test_a_line_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(json_reader, "_BLOCK", 16)
-    monkeypatch.setattr(json_reader, "_MAX_RECORD", 64)
+    monkeypatch.setattr(json_blocks, "_BLOCK", 16)
+    monkeypatch.setattr(json_blocks, "_MAX_RECORD", 64)
     assert "Is its format jsonl?" in refused(tmp_path / "f.jsonl", "x" * 200, RECORDS)
 
 
@@ -508,7 +509,7 @@ def test_blocks_and_single_lines_agree(tmp_path_factory: pytest.TempPathFactory,
     columns = schema(id="int", name="string", day="date", ratio="float", tags="map<string, int>", point="struct<a: int, b: string>")
     folder = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_reader, "_BLOCK", block)
+        patch.setattr(json_blocks, "_BLOCK", block)
         rows, bad, _ = read(folder / "all.jsonl", "\n".join(lines), columns)
     alone = [read(folder / "one.jsonl", line, columns)[:2] for line in lines if line.strip()]
     assert repr(rows) == repr([row for good, _ in alone for row in good])

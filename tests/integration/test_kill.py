@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 WORKER = Path(__file__).with_name("worker.py")
 FILES, ROWS = 5, 800
-KILLS = int(os.environ.get("LAKEHOUSE_KILLS", "32"))  # of each pipeline; `make torture` sets more
+KILLS = int(os.environ.get("LAKEHOUSE_KILLS", "16"))  # of each pipeline; `make torture` sets more
 pytestmark = pytest.mark.slow
 
 EVENTS = """\

@@ -34,6 +34,7 @@ def users(lakehouse: Lakehouse) -> Dimension:
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_a_version_is_closed_and_the_next_opened(users: Dimension) -> None:
     first = users.merge(Change("a", 1, "free"), Change("b", 1, "free"))
     assert users.versions == [("a", 1, "free", None, 1, None, True), ("b", 1, "free", None, 1, None, True)]
@@ -60,7 +61,7 @@ CHANGES = st.builds(
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batches=st.lists(st.lists(CHANGES, min_size=1, max_size=8), min_size=1, max_size=5))
 def test_any_batches_come_to_what_the_definition_says(users: Dimension, batches: list[list[Change]]) -> None:
     users.start_anew()
@@ -70,7 +71,7 @@ def test_any_batches_come_to_what_the_definition_says(users: Dimension, batches:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     changes=st.lists(CHANGES, min_size=2, max_size=14, unique_by=lambda change: (change.id, change.region, change.at)),
     data=st.data(),
@@ -131,6 +132,7 @@ def test_files_of_a_batch_come_in_the_order_of_their_names(users: Dimension) -> 
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_a_rerun_changes_nothing(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"))
     before = users.lakehouse.table("lake.users").metadata
@@ -151,6 +153,7 @@ def test_a_delivery_of_the_same_records_changes_no_file(users: Dimension) -> Non
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_only_files_with_versions_that_change_are_rewritten(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"), Change("b", 1, "x"))
     users.merge(Change("a", 5, "y"))
@@ -256,6 +259,7 @@ THING: dict[str, Any] = {
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_every_type_stays_what_it_was(lakehouse: Lakehouse) -> None:
     template = lakehouse.template(EVERY_TYPE)
     lakehouse.land("0.jsonl", json.dumps({**THING, "seen": "2024-01-01"}) + "\n" + json.dumps({"k": THING["k"], "seen": "2024-03-01"}))
@@ -295,6 +299,7 @@ def test_a_dimension_may_have_nothing_but_its_key(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_a_new_column_counts_from_the_first_merge_on(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"), Change("a", 2, "x"), Change("b", 1, "x"))
     with users.lakehouse.table("lake.users").update_schema() as update:
@@ -432,11 +437,13 @@ NESTED = """\
 
 def raw_rows(lakehouse: Lakehouse, name: str) -> list[dict[str, Any]]:
     """The rows as they are in the files, read without PyIceberg, which gives a null list of structs as an empty one."""
-    files = [task.file.file_path.removeprefix("file://") for task in lakehouse.table(name).scan().plan_files()]
-    return [row for file in files for row in pq.read_table(file).to_pylist()]
+    table = lakehouse.table(name)
+    files = [table.io.new_input(task.file.file_path) for task in table.scan().plan_files()]
+    return [row for file in files for row in pq.read_table(file.open()).to_pylist()]
 
 
 @pytest.mark.nessie
+@pytest.mark.gcp
 def test_rows_of_an_older_schema_stay_what_they_were(lakehouse: Lakehouse) -> None:
     template = lakehouse.template(NESTED)
     values = [

@@ -105,3 +105,9 @@ def test_a_prefix_may_be_empty_but_a_bucket_must_exist(store: Store) -> None:
     assert SourceFolder(location).list() == []
     with pytest.raises(SourceError, match="no bucket other"):
         SourceFolder(location.replace("landing", "other")).list()
+
+
+def test_a_store_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.sources._GCS_PATIENCE", 1)
+    with pytest.raises(SourceError, match=r"gs://landing/events/ cannot be listed: (.|\n)*Retry policy exhausted"):
+        SourceFolder("gs://anonymous@landing/events/?scheme=http&endpoint_override=127.0.0.1:1").list()

@@ -24,7 +24,7 @@ from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
 
-from lakehouse import write
+from lakehouse import partition_rows
 from lakehouse.commit import Batch
 from lakehouse.conform import Conformer, Rows
 from lakehouse.engines import WriteResult
@@ -125,7 +125,8 @@ def column(type_: str, values: list[Any]) -> pa.Array:
 
 
 def arrow_type_of(type_: str) -> pa.DataType:
-    from lakehouse.types import arrow_type, parse_type
+    from lakehouse.arrow_types import arrow_type
+    from lakehouse.types import parse_type
 
     return arrow_type(parse_type(type_))
 
@@ -233,8 +234,8 @@ def test_a_batch_larger_than_a_file_becomes_several(lakehouse: Lakehouse) -> Non
 def test_many_partitions_in_little_memory(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, shuffled: bool) -> None:
     table = make(lakehouse, "text: string\nn: long\nkind: int", "partition_spec: [{column: kind}]\nsort_order: [{column: 'n'}]")
     spills: list[Path] = []
-    spill = write._Collection.spill
-    monkeypatch.setattr(write._Collection, "spill", lambda self, path: (spills.append(path), spill(self, path))[1])
+    spill = partition_rows.PartitionRows.spill
+    monkeypatch.setattr(partition_rows.PartitionRows, "spill", lambda self, path: (spills.append(path), spill(self, path))[1])
     rows, memory, highest = 40_000, 2 * MIB, 0
     kinds = [n * 7919 % 20 if shuffled else n // 2000 for n in range(rows)]
     batches = noise(rows, n=list(range(rows, 0, -1)), kind=kinds).cast(arrow_schema(table)).to_batches(max_chunksize=1000)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from dimension import START, changes_of
 
-from lakehouse import json_reader
+from lakehouse import json_blocks
 from lakehouse.catalog import open_catalog
 from lakehouse.commit import Batch
 from lakehouse.engines import AppendFiles, MergeFiles, open_engine, targets
@@ -78,7 +78,7 @@ def load(stop: str) -> None:
 
         setattr(owner, name, wrapped)
 
-    json_reader._BLOCK = 4000
+    json_blocks._BLOCK = 4000
     around(targets, "commit_append", lambda table: f"commit {table.name()[-1]}")
     around(DataFileWriter, "write", lambda writer: "write", after=True)
     around(pq.ParquetWriter, "write_table", lambda writer: "encode")

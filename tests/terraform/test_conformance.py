@@ -53,9 +53,9 @@ class Readers:
             self.refusals[name] = error
 
     def tables(self) -> dict[str, Any]:
-        run = self.terraform.apply()
+        run = self.terraform.plan("-out=plan")
         assert run.ok, "\n".join(run.errors)
-        return self.terraform.outputs()["tables"]
+        return json.loads(self.terraform.run("show", "-json", "plan").text)["planned_values"]["outputs"]["tables"]["value"]
 
 
 @pytest.fixture
@@ -180,6 +180,14 @@ REFUSED: dict[str, tuple[str, str]] = {
     "audited": ("namespace: shop", "namespace: shop\npublish: audited"),
     "freshness": ("namespace: shop", "namespace: shop\nfreshness: daily"),
     "keep_at_least": ("namespace: shop", "namespace: shop\nmaintenance: {keep_at_least: 0}"),
+    "retention_text": ("namespace: shop", "namespace: shop\nmaintenance: {retention: 400d}"),
+    "retention_unknown": ("namespace: shop", "namespace: shop\nmaintenance: {retention: 400d on nothing}"),
+    "retention_type": ("namespace: shop", "namespace: shop\nmaintenance: {retention: 400d on id}"),
+    "retention_of_versions": (
+        "namespace: shop\n",
+        "namespace: shop\nmaintenance: {retention: 400d on at}\npipeline: {pattern: scd_type2, source: {path: x, format: csv}, "
+        "key: [id], effective_at: at}\n",
+    ),
     "duplicate_key": ("namespace: shop", "namespace: shop\nnamespace: other"),
     "duplicate_column_key": ("    type: long", "    type: long\n    type: int"),
     "duplicate_flow_key": ("namespace: shop", "namespace: shop\npartition_spec: [{column: id, column: at}]"),

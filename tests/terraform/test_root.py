@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -200,6 +201,15 @@ def test_a_variable_reaches_its_resource(variable: str, plans: tuple[Plan, Plan]
     default, changed = plans
     assert effect.read(default) == effect.default
     assert effect.read(changed) == effect.changed
+
+
+def test_google_cloud_shows_the_reader_the_same_columns(plans: tuple[Plan, Plan], gcp_root: Callable[..., Terraform]) -> None:
+    default, changed = (plan.output("tables") for plan in plans)
+    root = gcp_root(project="my-project", location="EU", templates="templates")
+    for templates in (ROOT / "table-templates", ROOT / "terraform" / "aws" / "tests" / "templates"):
+        shutil.copytree(templates, root.folder / "templates", dirs_exist_ok=True)
+    assert len({**default, **changed}) == len(default) + len(changed)
+    assert Plan(root).output("tables") == {**default, **changed}
 
 
 def test_the_provider_gives_up_after_max_retries_calls(aws: AwsServer, aws_root: Callable[..., Terraform]) -> None:

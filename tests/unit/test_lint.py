@@ -103,6 +103,9 @@ ADDED: list[tuple[str, str, int, str, str]] = [
     ("freshness: 9999999w", "duration", 12, "freshness", "24h"),
     ('freshness: "24h\\n"', "duration", 12, "freshness", "24h"),
     ("maintenance: {keep_snapshots: forever}", "duration", 12, "maintenance.keep_snapshots", "24h"),
+    ("maintenance: {retention: 400d}", "retention", 12, "maintenance.retention", "400d on event_time"),
+    ("maintenance: {retention: 400d on nothing}", "unknown-column", 12, "maintenance.retention", "nothing"),
+    ("maintenance: {retention: 400d on trip_id}", "retention", 12, "maintenance.retention", "date, timestamp or timestamptz"),
     (SOURCE + EVENTS, "two-sources", 12, "source", "pipeline.source"),
     ("source: {path: /landing, format: xml}", "wrong-value", 12, "source.format", "'parquet', 'csv', 'json' or 'jsonl'"),
     ("source: {path: /l, format: json, csv_options: {}}", "csv-options", 12, "source.csv_options", "format is json"),
@@ -325,7 +328,7 @@ FULL: dict[str, Any] = yaml.safe_load(TABLE + EVENTS) | {
     "tags": {"a": "b"},
     "source": {"path": "/x", "format": "csv", "csv_options": {"delimiter": ";", "column_names": ["a"]}},
     "checks": {"generated": True, "blocking": ["row_count"]},
-    "maintenance": {"compact": True, "keep_snapshots": "7d", "keep_at_least": 1},
+    "maintenance": {"compact": True, "keep_snapshots": "7d", "keep_at_least": 1, "retention": "1d on day"},
     "freshness": "1d",
 }
 PIPELINES: list[Any] = [

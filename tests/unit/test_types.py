@@ -12,7 +12,8 @@ from pyiceberg import types as ice
 from pyiceberg.io.pyarrow import pyarrow_to_schema
 from pyiceberg.schema import Schema, assign_fresh_schema_ids
 
-from lakehouse.types import PRIMITIVES, TypeStringError, arrow_field, assign_ids, parse_type, type_string
+from lakehouse.arrow_types import arrow_field
+from lakehouse.types import PRIMITIVES, TypeStringError, assign_ids, parse_type, type_string
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,5}", fullmatch=True)
 DECIMALS = st.integers(1, 38).flatmap(lambda precision: st.integers(0, precision).map(lambda scale: ice.DecimalType(precision, scale)))

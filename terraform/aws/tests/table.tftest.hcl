@@ -186,6 +186,24 @@ run "optimizers" {
   }
 }
 
+run "a_template_may_decline_optimizers" {
+  command = plan
+
+  module {
+    source = "./modules/table"
+  }
+
+  variables {
+    path       = "tests/templates/visits.yaml"
+    optimizers = ["compaction", "retention", "orphan_file_deletion"]
+  }
+
+  assert {
+    condition     = keys(aws_glue_catalog_table_optimizer.this) == ["web.visits/retention"]
+    error_message = "compact: false, remove_orphans: false"
+  }
+}
+
 run "refuses_an_optimizer_that_glue_has_not" {
   command = plan
 

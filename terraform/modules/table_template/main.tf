@@ -66,7 +66,11 @@ locals {
     # Part of a day counts as one.
     keep_snapshots_days = ceil(tonumber(local.keep_snapshots[0]) * { m = 1 / 1440, h = 1 / 24, d = 1, w = 7 }[local.keep_snapshots[1]])
     keep_at_least       = try(tonumber(local.document.maintenance.keep_at_least), 20)
+    remove_orphans      = try(tobool(local.document.maintenance.remove_orphans), true)
+    retention           = try(coalesce(tostring(local.document.maintenance.retention)), "")
   }
+  # How old rows may become, and by which column; no column where there is no retention.
+  retention = try(regex("^([1-9][0-9]*[mhdw]) on ([a-z][a-z0-9_]*)$", local.maintenance.retention), ["", ""])
 
   table = {
     namespace        = "${var.namespace_prefix}${local.namespace}"
@@ -112,7 +116,7 @@ locals {
     partition_fields = []
     sort_order       = []
     properties       = {}
-    maintenance      = { compact = true, keep_snapshots_days = 7, keep_at_least = 20 }
+    maintenance      = merge(local.maintenance, { retention = local.retention[1] == "" ? "" : "${local.retention[0]} on quarantined_at" })
     readable_columns = {
       reader = []
       writer = local.quarantine_columns[*].name

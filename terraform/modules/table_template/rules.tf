@@ -22,6 +22,7 @@ locals {
     [for index, field in local.partition_fields : { where = "partition_spec[${index}].column", name = field.column }],
     [for index, field in local.sort_fields : { where = "sort_order[${index}].column", name = field.column }],
     [for index, name in try([for key in local.raw_pipeline.key : tostring(key)], []) : { where = "pipeline.key[${index}]", name = name }],
+    [for name in compact([local.retention[1]]) : { where = "maintenance.retention", name = name }],
   )
   former_names = flatten([for index, column in local.raw_columns : [for name in try([for name in column.renamed_from : tostring(name)], []) :
   { where = "columns[${index}] `${local.column_names[index]}`: renamed_from", name = name, column = local.column_names[index] }]])
@@ -68,6 +69,14 @@ locals {
     if contains(local.column_names, field.column) && !contains(local.primitive_columns, field.column)],
   )
 
+  retention_problems = concat(
+    [for name in compact([local.retention[1]]) : "maintenance.retention: `${name}` is no date, timestamp or timestamptz."
+      if contains(local.column_names, name) && !(contains(local.primitive_columns, name) &&
+    contains(["date", "timestamp", "timestamptz"], try(local.base_types[name][0], "")))],
+    local.pipeline_model == "ScdType2Pipeline" && !contains(["", "valid_to"], local.retention[1]) ?
+    ["maintenance.retention: by `${local.retention[1]}`, versions that still hold would be deleted. Write valid_to."] : [],
+  )
+
   property_problems = concat(
     [for key in keys(local.table.properties) : "properties.${key}: it is set by the project."
     if contains(["commit.retry.num-retries", "format-version", "location"], key) || startswith(key, "lakehouse.")],
@@ -93,6 +102,6 @@ locals {
 
   problems = concat(
     local.yaml_problems, local.schema_problems, local.name_problems, local.type_problems, local.layout_problems,
-    local.property_problems, local.pipeline_problems,
+    local.retention_problems, local.property_problems, local.pipeline_problems,
   )
 }

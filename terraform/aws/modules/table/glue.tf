@@ -44,9 +44,12 @@ locals {
     ]
   }
 
-  # The writer's role, since it may do to a table what an optimizer does. Only the template's own table, not the quarantine.
+  # The writer's role, since it may do to a table what an optimizer does. Only the template's own table, not the quarantine, and
+  # nothing that its `maintenance` declines.
   optimized = { for pair in setproduct([for key, table in local.tables : key if !endswith(key, "__quarantine")], var.optimizers) :
-  "${pair[0]}/${pair[1]}" => { table = local.tables[pair[0]], type = pair[1] } }
+    "${pair[0]}/${pair[1]}" => { table = local.tables[pair[0]], type = pair[1] }
+    if(pair[1] != "compaction" || local.tables[pair[0]].maintenance.compact) && (pair[1] != "orphan_file_deletion" || local.tables[pair[0]].maintenance.remove_orphans)
+  }
 }
 
 resource "aws_glue_catalog_table_optimizer" "this" {
