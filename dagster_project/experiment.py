@@ -21,7 +21,7 @@ from pathlib import Path
 from rich.text import Text
 
 from lakehouse.branches import MAIN, check_name, create, open_client
-from lakehouse.catalog import load_newest, open_catalog
+from lakehouse.catalog import catalog_errors, load_newest, open_catalog
 from lakehouse.cli_output import ERR, OUT
 from lakehouse.days import day_ranges, parse_days
 from lakehouse.errors import LakehouseError, SettingsError
@@ -65,7 +65,8 @@ class Experiment:
         if files:
             self._materialize("The pipelines take new source files", files)
         features = [template for template in self.tables if template.feature_table is not None]
-        runs = self._feature_runs(features) if features else []
+        with catalog_errors(f"The tables of {self.settings.branch} cannot be read"):
+            runs = self._feature_runs(features) if features else []
         for run in runs:
             self._materialize(f"Features of {run.first} to {run.last} are computed", run.tables, (run.first, run.last))
         if features and not runs:
@@ -90,8 +91,9 @@ class Experiment:
         self._command(what, ["dagster", "asset", "materialize", *_CODE_LOCATION, *select, *partitions], result)
 
     def _rows(self, tables: Sequence[TableTemplate]) -> dict[str, int]:
-        catalog = open_catalog(self.settings)
-        return {template.name: summarise(load_newest(catalog, template.table_name))["rows"] for template in tables}
+        with catalog_errors(f"The tables of {self.settings.branch} cannot be read"):
+            catalog = open_catalog(self.settings)
+            return {template.name: summarise(load_newest(catalog, template.table_name))["rows"] for template in tables}
 
     def _command(self, what: str, module: Sequence[str], result: Callable[[], str] = str) -> None:
         """Runs a module on the branch; where it fails, prints what it said."""
@@ -110,7 +112,7 @@ class Experiment:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs an experiment. Returns the exit code: 1 where something failed."""
+    """Runs an experiment. Returns the exit code: 1 where something failed, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(
         "python -m dagster_project.experiment",
         description="Run the pipelines on a branch of Nessie, which is made if it is not there.",
@@ -126,6 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LakehouseError as error:
         ERR.print(Text(f"error: {error}", style="red"))
         return 1
+    except KeyboardInterrupt:
+        again = f"run the experiment again, or drop the branch: lakehouse branch drop {options.name}"
+        ERR.print(Text(f"error: interrupted. {options.name} stays as it is: {again}", style="red"))
+        return 130
     name = options.name
     OUT.print(
         Text(

@@ -33,6 +33,7 @@ from lakehouse.errors import AuditOutdatedError, CatalogError
 from lakehouse.history import AUDIT, AUDIT_BRANCH, is_published, main_snapshot_id, named, promised_properties, summary_of
 from lakehouse.nessie_client import Branch, NessieClient, NoAnswerError
 from lakehouse.nessie_session import BranchError, BranchMovedError, NoBranchError
+from lakehouse.settings import BRANCH_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ class NessieAudits:
 
     def load(self, name: Identifier) -> Table | None:
         """A table as it is on its branch for audits; None where there is none."""
-        branch = self._client.find(self._name(name))
+        branch = self._client.find(self._name(name)) if BRANCH_NAME.fullmatch(self._name(name)) else None
         return None if branch is None else self._catalog.load_at(branch, name)
 
     def write(self, table: Table, requirements: Sequence[TableRequirement], updates: Sequence[TableUpdate]) -> CommitTableResponse:

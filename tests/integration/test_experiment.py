@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -183,6 +184,25 @@ def test_checks_that_cannot_be_run_merge_nothing(shop: Lakehouse, run: Run) -> N
         code, _, err = run("merge", "summer", "--checked")
     assert (code, "The checks of summer could not be run (exit code 1), and nothing was merged." in err) == (1, True)
     assert counts(shop) == {"orders": 0, "daily": 0}
+
+
+def test_an_experiment_that_is_interrupted_or_whose_tables_cannot_be_read_says_how_to_go_on(
+    shop: Lakehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    arguments = ["summer", "orders", "--home", str(tmp_path / "dagster")]
+    with monkeypatch.context() as patch:
+        patch.setattr(subprocess, "run", interrupted)
+        assert experiment(arguments) == 130
+    assert "interrupted. summer stays as it is: run the experiment again, or drop the branch: lakehouse branch drop summer" in (
+        capsys.readouterr().err
+    )
+    on(shop, "summer").catalog.drop_table("shop.orders")
+    monkeypatch.setattr(subprocess, "run", lambda *arguments, **options: subprocess.CompletedProcess((), 0))
+    assert experiment(arguments) == 1
+    assert "error: The tables of summer cannot be read: NoSuchTableError: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
