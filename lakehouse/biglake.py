@@ -35,7 +35,7 @@ class BigLakeCatalog(RestCatalog):
     """
 
     def __init__(self, name: str, **properties: str) -> None:
-        self._login = GoogleLogin()
+        self._login = GoogleLogin(properties.get("header.x-goog-user-project", ""))
         self._lends = properties.get(f"header.{DELEGATION}") == VENDED
         super().__init__(name, **properties)
 
@@ -43,7 +43,7 @@ class BigLakeCatalog(RestCatalog):
         session = BigLakeSession(self._login)
         self._config_headers(session)
         if not self._lends:
-            del session.headers[DELEGATION]  # PyIceberg asks by default
+            session.headers.pop(DELEGATION, None)  # PyIceberg asks by default
         return session
 
     def commit_table(

@@ -23,18 +23,21 @@ _COMMIT = re.compile(r"/tables/[^/]+$")
 class GoogleLogin(AuthBase):
     """Logs requests in with Google's Application Default Credentials, and anew before a token ends.
 
+    Args:
+        project: the one that is billed.
+
     Raises:
         CatalogError: there are no credentials, or Google does not accept them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, project: str) -> None:
         import google.auth
         from google.auth.exceptions import GoogleAuthError
         from google.auth.transport.requests import Request
 
         self._lock, self._transport = threading.Lock(), Request()
         try:
-            self._credentials: Any = google.auth.default(scopes=_SCOPES)[0]
+            self._credentials: Any = google.auth.default(scopes=_SCOPES, quota_project_id=project or None)[0]
         except GoogleAuthError as error:
             raise CatalogError(f"There are no credentials for Google Cloud: {_first_line(error)}\n{_LOG_IN}.") from error
 

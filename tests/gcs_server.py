@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -86,6 +87,10 @@ class GcsServer:
         """No token that was lent so far is good any more."""
         requests.put(self.open_uri + _STATE, json={"lent_since": time.time()}, timeout=_TIMEOUT).raise_for_status()
 
+    def fail(self, method: str, end: str, status: int) -> None:
+        """Refuses the next request of a method for an object whose name ends so."""
+        requests.put(self.open_uri + _STATE, json={"fault": [method, end, status]}, timeout=_TIMEOUT).raise_for_status()
+
     @property
     def requests(self) -> list[tuple[str, str, str]]:
         """The method, object (``bucket/name``) and token of each request to ``uri``."""
@@ -112,13 +117,17 @@ class _Guard:
 
     def __init__(self, public_key: bytes) -> None:
         self.key = public_key
-        self.state: dict[str, Any] = {"own_places": [], "lent_since": 0.0}
+        self.state: dict[str, Any] = {"own_places": [], "lent_since": 0.0, "fault": None}
         self.requests: list[tuple[str, str, str]] = []
 
     def refuses(self, method: str, target: str, authorization: str) -> int | None:
         """The HTTP status, where a request may not be answered."""
         token = authorization.removeprefix("Bearer ")
         self.requests.append((method, target, token))
+        fault = self.state["fault"]
+        if fault and method == fault[0] and target.endswith(fault[1]):
+            self.state["fault"] = None
+            return int(fault[2])
         if token.startswith(_LENT):
             claims = _claims(token)
             if time.time() >= claims["until"] or claims["since"] <= self.state["lent_since"]:
@@ -151,13 +160,12 @@ class _Handler(RequestHandler):
             return self._control()
         if not self._guarded:
             return True
-        status = self._guard.refuses(self.command, _target(self.path), self.headers.get("Authorization", ""))
+        target = _target(self.path)
+        status = self._guard.refuses(self.command, target, self.headers.get("Authorization", ""))
         if status is None:
             return True
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.send_error(status)
-        self.wfile.flush()
-        return False
+        return self._answer(status, {"error": {"code": status, "message": f"The caller does not have access to {target}."}})
 
     def _control(self) -> bool:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -165,11 +173,15 @@ class _Handler(RequestHandler):
             self._guard.state |= json.loads(body)
         elif self.command == "DELETE":
             self._guard.requests.clear()
-        answer = json.dumps(self._guard.requests).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(answer)))
+        return self._answer(200, self._guard.requests)
+
+    def _answer(self, status: int, body: Any) -> bool:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(answer)
+        self.wfile.write(content)
         self.wfile.flush()
         return False
 
@@ -204,6 +216,7 @@ def _target(path: str) -> str:
 
 def main() -> None:
     """Serves until it is killed, or who started it is gone; prints the two URLs, as JSON."""
+    logging.disable()  # the emulator warns of what is well
     storage, guard = Storage(use_memory_fs=True), _Guard(Path(sys.argv[1]).read_bytes())
     servers = [_Server(("127.0.0.1", 0), partial(_Handler, storage, guard, guarded)) for guarded in (False, True)]
     for server in servers:

@@ -143,7 +143,7 @@ def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         make_bucket()
     if request.param == "gcp":
         biglake = request.getfixturevalue("biglake")
-        environment |= {**biglake.environment, "LAKEHOUSE_WAREHOUSE": "gs://warehouse"}
+        environment |= {**biglake.environment, "LAKEHOUSE_WAREHOUSE": "gs://warehouse", "LAKEHOUSE_SCANS": "local"}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     return Lakehouse(LakehouseSettings.load(), environment, before_apply=before_apply)

@@ -277,6 +277,24 @@ def test_a_commit_that_is_refused_leaves_no_data_file(made: Lakehouse, biglake: 
     assert [name for name in biglake.storage.objects("warehouse") if name.endswith(".parquet")] == []
 
 
+def test_files_that_cannot_be_written_for_the_moment_are_written_again(made: Lakehouse, biglake: BigLakeServer) -> None:
+    biglake.storage.fail("POST", ".parquet", 503)
+    append(made, 1)
+    assert ids(made) == [1]
+
+
+def test_files_that_may_not_be_written_leave_nothing(lakehouse: Lakehouse, biglake: BigLakeServer) -> None:
+    template = lakehouse.template(EVENTS)
+    lakehouse.land("a.jsonl", '{"id": 1}\n')
+    biglake.storage.allow("landing/")
+    with pytest.raises(PermissionError, match="_lakehouse/ledger"):
+        lakehouse.run(template)
+    biglake.storage.allow("warehouse/_lakehouse/")
+    assert lakehouse.table("lake.events").metadata.snapshots == []
+    assert [name for name in biglake.storage.objects("warehouse") if name.endswith(".parquet")] == []
+    assert lakehouse.run(template).rows == 1
+
+
 def test_a_table_that_is_dropped_while_a_run_writes_is_told(made: Lakehouse, biglake: BigLakeServer) -> None:
     def drop(call: Call) -> Answer:
         open_catalog(made.settings).drop_table("lake.events")
