@@ -29,6 +29,7 @@ TIMEOUT, PATIENCE = 30.0, 60.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 8.0
 _RETRIED = (429, 500, 502, 503, 504)
 _REMEDIES = {
+    400: "See whether the dataset, the connection and the policy tags are in the same location.",
     401: "Log in, gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS.",
     403: "Run it as the service account that may: the admin for lakehouse apply, the writer for pipelines. See docs/gcp.md.",
     404: "Terraform makes the dataset, the connection and the policy tags: terraform -chdir=terraform/gcp apply",
@@ -156,6 +157,16 @@ class BigQuery:
                 return list(self._client.get_dataset(f"{self.project}.{namespace}", **self._how).to_api_repr().get("access") or [])
             except NotFound:
                 return None
+
+    def tables(self, namespace: str) -> list[str]:
+        """The names of everything in a dataset, tables and views; nothing where there is no such dataset."""
+        from google.api_core.exceptions import NotFound
+
+        with _errors(f"BigQuery's dataset {namespace} cannot be listed"):
+            try:
+                return [str(found.table_id) for found in self._client.list_tables(f"{self.project}.{namespace}", **self._how)]
+            except NotFound:
+                return []
 
     def policy(self, resource: str) -> list[dict[str, Any]]:
         """The bindings of a policy tag, a taxonomy, a connection or a project, roles with members, by its resource name.

@@ -6,7 +6,7 @@ It looks where Terraform grants. What it cannot see: access from groups and fold
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -24,6 +24,7 @@ _WORKERS = 8
 _TERRAFORM = "Run terraform apply in terraform/gcp."
 _TAKE_AWAY = "Take it away in Google Cloud; what Terraform grants is in terraform/gcp/modules/iam."
 _APPLY = "Make it so: lakehouse apply"
+_FORCE = "Make it so: lakehouse apply --allow-breaking"
 _READERS = "the dataset's readers"
 _FINE_GRAINED_READER = "roles/datacatalog.categoryFineGrainedReader"
 _READ: frozenset[str] = frozenset({"READER", "roles/bigquery.dataViewer"})
@@ -59,9 +60,10 @@ def live_findings(settings: LakehouseSettings, templates: Iterable[TableTemplate
         ),
         _Look("The connection's bindings", lambda: _of_connection(bigquery, settings.bigquery_connection or "", roles)),
         _Look("The project's bindings", lambda: _of_project(bigquery, roles)),
+        *(_Look("The dataset's access", lambda name=name: _of_dataset(bigquery, name, roles), name) for name in _names(tables)),
         *(
-            _Look("The dataset's access", lambda name=name: _of_dataset(bigquery, name, roles), name)
-            for name in sorted({template.namespace for template in tables})
+            _Look("The dataset's tables", lambda name=name, known=known: _of_others(bigquery, name, known, settings.warehouse_uri), name)
+            for name, known in _names(tables).items()
         ),
         *(_Look("The table", lambda t=t: _of_table(bigquery, t, tags), t.namespace, t.name) for t in tables),
     ]
@@ -128,9 +130,29 @@ def _of_table(bigquery: BigQuery, template: TableTemplate, tags: PolicyTags) -> 
     if wide:
         yield finding("excessive", "Their policy tag is missing, or wider than the template says.", _APPLY, wide)
     if others:
-        yield finding("excessive", "Their policy tag is none of the templates': who reads them is not known.", _APPLY, others)
+        yield finding("excessive", "Their policy tag is none of the templates': who reads them is not known.", _FORCE, others)
     if narrow:
-        yield finding("missing", "Their policy tag hides more than the template says.", "lakehouse apply --allow-breaking", narrow)
+        yield finding("missing", "Their policy tag hides more than the template says.", _FORCE, narrow)
+
+
+def _names(tables: Iterable[TableTemplate]) -> dict[str, set[str]]:
+    """The tables' names by namespace."""
+    found: dict[str, set[str]] = {}
+    for template in tables:
+        found.setdefault(template.namespace, set()).add(template.name)
+    return found
+
+
+def _of_others(bigquery: BigQuery, namespace: str, known: Collection[str], warehouse: str) -> Iterator[Finding]:
+    """Entries of the warehouse's files that no template describes, e.g. a second one of a table, without its tags."""
+    for name in sorted(set(bigquery.tables(namespace)) - set(known)):
+        entry = bigquery.get(f"{namespace}.{name}")
+        uris = [str(uri) for uri in entry.external.get("sourceUris") or []] if entry else []
+        if entry and any(uri.startswith(f"{warehouse}/") for uri in uris):
+            message = "No template describes it, and it shows files of the warehouse."
+            open_ = tuple(path for path, field in leaves(entry.fields) if not tags_of(field))
+            remedy = f"Write a template, or remove the entry: bq rm -t {namespace}.{name}"
+            yield Finding("excessive", message, remedy, namespace, name, _READERS, ("SELECT",), open_)
 
 
 def _compared(entry: Entry, template: TableTemplate, tags: PolicyTags) -> tuple[list[str], list[str], list[str]]:

@@ -76,9 +76,8 @@ class BigQueryPointers:
             self._asked(name, lambda: self._bigquery.insert(name, resource))
         except PointerConflictError:  # another was faster, or it was this very call, whose answer was lost: it is looked at next
             return
-        if (
-            entry := self._asked(name, lambda: self._bigquery.get(name))
-        ) is not None and entry.metadata_location == table.metadata_location:
+        entry = self._asked(name, lambda: self._bigquery.get(name))
+        if entry is not None and entry.metadata_location == table.metadata_location:  # not yet moved on by another
             self._check_tags(name, fields, entry)
 
     def move(self, template: TableTemplate | None, table: Table, pointer: Pointer) -> None:

@@ -22,6 +22,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from bigquery_queries import RefusedError, answer_query, read_rows
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from google.cloud import bigquery
+from google.oauth2 import service_account
 
 PROJECT, LOCATION = "lake-project", "europe-west3"
 CONNECTION = f"projects/{PROJECT}/locations/{LOCATION}/connections/lakehouse"
@@ -170,6 +172,16 @@ class BigQueryServer:
             **dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1,localhost"),
         }
 
+    def query(self, folder: Path, caller: str, dataset: str, sql: str) -> list[dict[str, Any]]:
+        """What a query of a service account gives, by Google's own client; its key is written to the folder."""
+        credentials = service_account.Credentials.from_service_account_file(
+            self.environment(folder, caller)["GOOGLE_APPLICATION_CREDENTIALS"]
+        )
+        config = bigquery.QueryJobConfig(default_dataset=f"{PROJECT}.{dataset}")
+        options = {"api_endpoint": self.url}
+        client = bigquery.Client(PROJECT, credentials, default_query_job_config=config, client_options=options)
+        return [dict(row) for row in client.query_and_wait(sql)]
+
     def inject(self, pattern: str, status: int | None, times: int | None = 1, done: bool = False, delay: float = 5.0) -> Fault:
         """Meets the next ``times`` calls that fit the pattern."""
         self.faults.append(Fault(pattern, status, times, done, delay))
@@ -245,6 +257,8 @@ class BigQueryServer:
         match parts[3:]:  # after bigquery/v2/projects
             case [_, "datasets", dataset, "tables"] if method == "POST":
                 return f"POST tables/{dataset}", lambda caller: self._insert(dataset, body)
+            case [_, "datasets", dataset, "tables"]:
+                return f"GET tables/{dataset}", lambda caller: self._list(dataset)
             case [_, "datasets", dataset, "tables", table]:
                 act = {"GET": self._get, "PATCH": self._patch, "DELETE": self._delete}[method]
                 return f"{method} tables/{dataset}.{table}", lambda caller: act(f"{dataset}.{table}", headers, body)
@@ -268,6 +282,12 @@ class BigQueryServer:
             raise Problem(409, f"Already Exists: Table {name}")
         _check(body)
         return self._store(name, {**body, "type": "EXTERNAL", "id": f"{PROJECT}:{name}"})
+
+    def _list(self, dataset: str) -> Any:
+        self._dataset(dataset)
+        found = [table for name, table in self.tables.items() if name.startswith(f"{dataset}.")]
+        listed = [{key: table[key] for key in ("id", "type", "tableReference") if key in table} for table in found]
+        return {"tables": listed, "totalItems": len(listed)}
 
     def _get(self, name: str, headers: Mapping[str, str], body: Any) -> Any:
         if name not in self.tables:

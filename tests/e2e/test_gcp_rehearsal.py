@@ -87,13 +87,7 @@ class GoogleRehearsal(Rehearsal):
 
     def ask(self, caller: str, sql: str) -> list[dict[str, Any]]:
         """What a query of a service account gives."""
-        from google.cloud import bigquery
-        from google.oauth2 import service_account
-
-        key = self.bigquery.environment(self.folder, caller)["GOOGLE_APPLICATION_CREDENTIALS"]
-        dataset = bigquery.QueryJobConfig(default_dataset=f"{PROJECT}.lakehouse")
-        client = bigquery.Client(PROJECT, service_account.Credentials.from_service_account_file(key), default_query_job_config=dataset)
-        return [dict(row) for row in client.query_and_wait(sql)]
+        return self.bigquery.query(self.folder, caller, "lakehouse", sql)
 
     def moved(self) -> set[str]:
         """What `lakehouse sync` did about any table."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bigquery_lake import ORDERS, ROW
-from bigquery_server import INTERNAL, RESTRICTED, BigQueryServer
+from bigquery_server import INTERNAL, READER, RESTRICTED, BigQueryServer
 from command_line import run_command
 
 if TYPE_CHECKING:
@@ -45,3 +45,14 @@ def test_from_a_template_to_a_governed_query(lakehouse: Lakehouse, governed: Big
     assert governed.tags("shop.orders") == {**tags, "phone": [RESTRICTED]}
     assert run_command(capsys, "drift")[0] == 0
     assert run_command(capsys, "governance", "--live")[0] == 0
+
+
+def test_an_audit_is_shown_once_it_is_published(lakehouse: Lakehouse, governed: BigQueryServer, capsys: pytest.CaptureFixture[str]) -> None:
+    template = lakehouse.template(ORDERS.replace("    pipeline:", "    publish: audited\n    pipeline:"))
+    lakehouse.land("orders/a.jsonl", ROW)
+    assert lakehouse.run(template).rows == 1
+    key, count = lakehouse.settings.templates.parent, "SELECT COUNT(*) AS n FROM orders"
+    assert governed.query(key, READER, "shop", count) == [{"n": 0}]
+    assert run_command(capsys, "audit", "publish", "shop.orders")[0] == 0
+    assert governed.query(key, READER, "shop", count) == [{"n": 1}]
+    assert governed.uri("shop.orders") == lakehouse.table("shop.orders").metadata_location

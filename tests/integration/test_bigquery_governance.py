@@ -60,6 +60,16 @@ def retag(path: str, tag: str) -> Act:
     return lambda server: server.tag_by_hand("shop.orders", path, tag)
 
 
+def second_entry(server: BigQueryServer) -> None:
+    """Of the same files, by hand, and with one tag only."""
+    orders = server.tables["shop.orders"]
+    reference = {**orders["tableReference"], "tableId": "copy"}
+    fields = [{"name": "id", "type": "INTEGER"}, {**orders["schema"]["fields"][1]}]
+    server.change("shop.orders")  # another etag, the same table
+    server.tables["shop.copy"] = {**orders, "tableReference": reference, "schema": {"fields": fields}}
+    server.tables["shop.view"] = {"etag": "v", "type": "VIEW", "schema": {"fields": []}, "tableReference": {**reference, "tableId": "view"}}
+
+
 def no_connection(server: BigQueryServer) -> None:
     external = server.tables["shop.orders"]["externalDataConfiguration"]
     server.change("shop.orders", externalDataConfiguration={**external, "connectionId": ""})
@@ -81,6 +91,7 @@ CASES: dict[str, tuple[Act, tuple[str, str, tuple[str, ...], tuple[str, ...]]]] 
     "another's tag": (retag("email", f"{TAXONOMY}/policyTags/99"), ("excessive", *SEEN, ("email",))),
     "narrower tag": (retag("id", RESTRICTED), ("missing", *SEEN, ("id",))),
     "no connection": (no_connection, ("excessive", *SEEN, ())),
+    "a second entry": (second_entry, ("excessive", *SEEN, ("id",))),
     "no entry": (lambda server: server.tables.clear(), ("absent", "", (), ())),
     "no dataset": (lambda server: server.access.clear(), ("absent", "", (), ())),
     "a taxonomy that hides nothing": (lambda server: server.taxonomies[TAXONOMY].clear(), ("excessive", "the dataset's readers", (), ())),
@@ -184,15 +195,7 @@ def test_nothing_is_closed_here(lake: Lake) -> None:
 
 
 def query(lake: Lake, caller: str, sql: str) -> list[Any]:
-    """What a query of a service account gives, by Google's own client."""
-    from google.cloud import bigquery
-    from google.oauth2 import service_account
-
-    folder = lake.settings.templates.parent
-    path = lake.server.environment(folder, caller)["GOOGLE_APPLICATION_CREDENTIALS"]
-    credentials = service_account.Credentials.from_service_account_file(path)
-    client = bigquery.Client(PROJECT, credentials, default_query_job_config=bigquery.QueryJobConfig(default_dataset=f"{PROJECT}.shop"))
-    return [dict(row) for row in client.query_and_wait(sql)]
+    return lake.server.query(lake.settings.templates.parent, caller, "shop", sql)
 
 
 def test_who_reads_what(lake: Lake) -> None:
