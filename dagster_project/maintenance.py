@@ -64,7 +64,7 @@ def build_maintenance(
     def maintenance() -> None:
         maintain_tables()
 
-    is_running = settings.schedules == settings.maintenance == "running"
+    is_running = settings.schedules == settings.maintenance_schedule == "running"
     schedule = ScheduleDefinition(
         name=NAME,
         job=maintenance,

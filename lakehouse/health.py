@@ -15,6 +15,7 @@ from lakehouse.catalog import load_newest, load_table
 from lakehouse.errors import CatalogError
 from lakehouse.history import committed_at
 from lakehouse.maintenance.compact import bins_of, target_size
+from lakehouse.maintenance.deletes import plan_files
 from lakehouse.maintenance.expire import expirable
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
@@ -123,8 +124,8 @@ def health_of(table: Table, template: TableTemplate, metadata_bytes: int, expire
 
 def _advice_on_files(table: Table, found: Health) -> Iterator[str]:
     if found.equality_deletes:
-        yield f"{found.equality_deletes:,} files of equality deletes: have the engine that writes them compact, or Spark; PyIceberg cannot."
-    elif bins := bins_of(table, table.scan().plan_files()):
+        yield f"{found.equality_deletes:,} files of equality deletes, which PyIceberg does not read: compact."
+    if bins := bins_of(table, plan_files(table)):
         files = sum(len(bin_.tasks) for bin_ in bins)
         yield f"{files:,} files can become {len(bins):,}: lakehouse maintain {found.table} --only compact"
     if found.metadata_bytes > _LARGE_METADATA:

@@ -20,8 +20,8 @@ from pyiceberg.table.snapshots import Operation
 from pyiceberg.utils.properties import property_as_int
 
 from lakehouse.errors import TableMismatchError
+from lakehouse.maintenance.deletes import remaining_rows
 from lakehouse.maintenance.replace import Labels, Replacement, replace_files
-from lakehouse.read import rows_of
 from lakehouse.sorting import sorted_on_disk
 from lakehouse.write import DataFileWriter, arrow_schema, delete_files
 
@@ -112,7 +112,7 @@ def compact(table: Table, bins: Sequence[Bin], memory: int, hidden: Collection[s
 def _rewrite(table: Table, found: Bin, memory: int, hidden: Collection[str]) -> list[DataFile]:
     """Writes the rows of a bin. Those of another partition spec than the table's become files of its own."""
     rows, first = sum(task.file.record_count for task in found.tasks), found.tasks[0].file
-    batches: Iterator[pa.RecordBatch] = (batch.cast(arrow_schema(table)) for batch in rows_of(table, found.tasks))
+    batches: Iterator[pa.RecordBatch] = (batch.cast(arrow_schema(table)) for batch in remaining_rows(table, found.tasks))
     with ExitStack() as stack:
         writer = stack.enter_context(DataFileWriter(table, memory // 2, hidden))
         if first.spec_id != table.metadata.default_spec_id:

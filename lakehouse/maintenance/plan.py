@@ -7,7 +7,6 @@ at the table was moved. A step that was killed has lost nothing; the next run fi
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -17,9 +16,10 @@ from pyiceberg.table import FileScanTask, Table
 from pyiceberg.utils.properties import property_as_bool
 
 from lakehouse.catalog import load_table
-from lakehouse.errors import CommitConflictError, LakehouseError, TableMismatchError
+from lakehouse.errors import CommitConflictError, LakehouseError
 from lakehouse.history import audit_snapshot
 from lakehouse.maintenance.compact import bins_of, commits_of, compact, target_size
+from lakehouse.maintenance.deletes import plan_files
 from lakehouse.maintenance.expire import expirable, expire
 from lakehouse.maintenance.live import metadata_at
 from lakehouse.maintenance.orphans import Neighbours, OrphanFiles
@@ -107,8 +107,7 @@ class _TableRun:
         table = self._load()
         if (reason := _not_written(table)) is not None:
             return StepReport("retention", "skipped", reason)
-        with _readable(table):
-            past = past_retention(table, retention, self.now)
+        past = past_retention(table, retention, self.now)
         if not past.rows:
             return StepReport("retention", "nothing")
         size = sum(task.file.file_size_in_bytes for task in past.tasks)
@@ -128,8 +127,7 @@ class _TableRun:
         table = self._load()
         if (reason := _not_written(table)) is not None:
             return StepReport("compact", "skipped", reason)
-        with _readable(table):
-            bins = bins_of(table, table.scan().plan_files())
+        bins = bins_of(table, plan_files(table))
         files, size = sum(len(found.tasks) for found in bins), sum(found.bytes for found in bins)
         if not bins:
             return StepReport("compact", "nothing")
@@ -238,16 +236,3 @@ def _not_written(table: Table) -> str | None:
 def _collects(table: Table) -> bool:
     # Source: https://iceberg.apache.org/docs/latest/configuration/#table-behavior-properties
     return property_as_bool(table.properties, "gc.enabled", True)
-
-
-@contextmanager
-def _readable(table: Table) -> Iterator[None]:
-    """Inside, PyIceberg's error about deletes by value becomes one that says what to do."""
-    try:
-        yield
-    except ValueError as error:
-        if "equality deletes" not in str(error):
-            raise
-        name = ".".join(table.name())
-        message = f"{name} has equality deletes, which PyIceberg does not read. Have the engine that writes them, or Spark, compact it."
-        raise TableMismatchError(message) from None

@@ -19,6 +19,7 @@ from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId, A
 from lakehouse.attempts import commit_until_known
 from lakehouse.errors import CommitConflictError
 from lakehouse.history import AUDIT_BRANCH, BATCH_ID, DAYS, RUN_ID, SOURCE, audit_snapshot, find_batch, winner
+from lakehouse.maintenance.deletes import plan_files
 from lakehouse.manifests import OverwriteFiles
 from lakehouse.write import delete_files
 
@@ -65,7 +66,7 @@ class _Commit:
         layout = _layout(fresh)
         if layout != _layout(self.table):
             raise CommitConflictError(f"Schema or partition spec of {name} changed meanwhile. Do this again.")
-        state = {task.file.file_path: task for task in fresh.scan().plan_files()}
+        state = {task.file.file_path: task for task in plan_files(fresh)}
         self.made = [found for found in self.replacements if all(_is_same(task, state.get(task.file.file_path)) for task in found.tasks)]
         if not self.made:
             raise CommitConflictError(f"{name} was changed by {winner(fresh, self.table)} meanwhile. Do this again.")

@@ -6,7 +6,7 @@ were deleted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import AlwaysTrue, LessThan, Reference
+from pyiceberg.expressions import AlwaysTrue, BooleanExpression, LessThan, Reference
 from pyiceberg.expressions.literals import literal
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.table.snapshots import Operation
 from pyiceberg.types import DateType, NestedField, PrimitiveType, TimestamptzType
 
 from lakehouse.days import DAY, event_time, format_days
+from lakehouse.errors import TableMismatchError
 from lakehouse.maintenance.replace import Labels, Replacement, replace_files
 from lakehouse.pipelines import parse_duration
 from lakehouse.read import rows_of
@@ -66,7 +67,7 @@ def past_retention(table: Table, retention: str, now: datetime) -> PastRetention
     field = table.schema().find_field(column)
     bound = _bound(field, before)
     whole, partly = list[FileScanTask](), list[tuple[FileScanTask, int]]()
-    for task in table.scan(LessThan(term=Reference(column), value=literal(_text(bound)))).plan_files():
+    for task in _tasks(table, LessThan(term=Reference(column), value=literal(_text(bound)))):
         if task.residual == AlwaysTrue():
             whole.append(task)
             continue
@@ -80,6 +81,18 @@ def past_retention(table: Table, retention: str, now: datetime) -> PastRetention
         elif old:
             partly.append((task, old))
     return PastRetention(column, before, whole, partly)
+
+
+def _tasks(table: Table, row_filter: BooleanExpression) -> Iterable[FileScanTask]:
+    try:
+        return table.scan(row_filter).plan_files()
+    except ValueError as error:
+        if "equality deletes" not in str(error):
+            raise
+        name = ".".join(table.name())
+        raise TableMismatchError(
+            f"{name} has equality deletes, by which rows are gone already: lakehouse maintain {name} --only compact"
+        ) from None
 
 
 def delete_rows(table: Table, past: PastRetention, memory: int, hidden: Collection[str], labels: Labels) -> list[Replacement]:

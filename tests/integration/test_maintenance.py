@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,13 +17,17 @@ import pytest
 from dimension import START, Change, Dimension, expected
 from maintaining import EVENTS, LATER, actions, events, files_of, ids, maintained, step, take
 from pyiceberg.expressions import AlwaysTrue
+from pyiceberg.manifest import DataFile, DataFileContent, FileFormat
 from pyiceberg.table import Table
+from pyiceberg.table.update import snapshot as snapshot_module
+from pyiceberg.typedef import Record
 from test_duck_view import EVERY_TYPE, delete
 
 from lakehouse.arrow_types import arrow_schema_of
 from lakehouse.commit import Batch
 from lakehouse.engines import ComputeDays, MergeFiles
 from lakehouse.maintenance import plan as plan_module
+from lakehouse.maintenance.replace import _DeletesWriter
 from lakehouse.pointers import Pointer, PointerError
 from lakehouse.sorting import sorted_on_disk
 from lakehouse.staleness import DueDays
@@ -190,6 +195,54 @@ def test_deletes_are_applied_and_go(lakehouse: Lakehouse, monkeypatch: pytest.Mo
     lakehouse.engine.append("lake.events", [pa.RecordBatch.from_pydict({"id": [6]}, schema)], Batch("c"))
     assert ids(lakehouse) == [1, 3, 5, 6]
     assert step(lakehouse, template, "compact").action == "nothing"
+
+
+def delete_by_value(table: Table, rows: list[dict[str, Any]], partition: Record) -> None:
+    """Deletes rows with these values as Flink does; PyIceberg itself cannot."""
+    names = list(rows[0])
+    schema = pa.schema([field for field in arrow_schema_of(table.schema()) if field.name in names])
+    path = Path(table.location().removeprefix("file://"), f"{uuid.uuid4()}.parquet")
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    file = DataFile.from_args(
+        content=DataFileContent.EQUALITY_DELETES,
+        file_path=f"file://{path}",
+        file_format=FileFormat.PARQUET,
+        partition=partition,
+        record_count=len(rows),
+        file_size_in_bytes=path.stat().st_size,
+        equality_ids=[table.schema().find_field(name).field_id for name in names],
+        spec_id=table.spec().spec_id,
+    )
+
+    def write_deletes(format_version: int, **options: Any) -> _DeletesWriter:
+        return _DeletesWriter(**options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(snapshot_module, "write_manifest", write_deletes)
+        with table.transaction() as transaction, transaction.update_snapshot().fast_append() as update:
+            update.append_data_file(file)
+
+
+def test_deletes_by_value_are_applied_to_older_rows_of_their_partition(lakehouse: Lakehouse) -> None:
+    template = events(lakehouse, EVENTS.replace("keep_at_least: 1", "keep_at_least: 1, retention: 1d on at"))
+    for number in range(4):
+        take(lakehouse, template, 10 * number, 10 * number + 1, 10 * number + 2, 10 * number + 3)
+    days = {day: task.file.partition for task in tasks_of(lakehouse.table("lake.events")) for day in [task.file.partition[0]]}
+    first, second = (days[day] for day in sorted(days))
+    delete_by_value(
+        lakehouse.table("lake.events"), [{"id": 0, "text": "secret-0"}, {"id": 10, "text": None}, {"id": 1, "text": "secret-1"}], first
+    )
+    delete_by_value(lakehouse.table("lake.events"), [{"id": 1}, {"id": 2}], second)
+    take(lakehouse, template, 0, 1)  # written after the deletes: they stay
+    assert "lakehouse maintain lake.events --only compact" in step(lakehouse, template, "retention").detail
+    done = step(lakehouse, template, "compact")
+    assert (done.action, done.files) == ("done", 10)
+    # The older 0 went by both columns and the older 1 by its id; 1 and 2 are not in the other's partition.
+    assert ids(lakehouse) == sorted([0, 1, 2, 3, *(10 * number + n for number in (1, 2, 3) for n in range(4))])
+    table = lakehouse.table("lake.events")
+    assert table.inspect.delete_files().num_rows == 0
+    assert table.current_snapshot().summary["total-equality-deletes"] == "0"
+    assert step(lakehouse, template, "retention").rows == 16
 
 
 def test_an_old_partition_spec_is_left_behind(lakehouse: Lakehouse) -> None:

@@ -17,6 +17,7 @@ from killer import MAINTAIN, Killer
 from maintaining import EVENTS, LATER, actions, events, ids, maintained, step, take
 from test_kill import Moments
 
+from lakehouse.arrow_types import arrow_schema_of
 from lakehouse.audit import drop, open_audit, publish
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.commit import Batch
@@ -129,7 +130,7 @@ class History:
         if refs:
             branch = self.dice.choice(refs)
             before = self.kept[table.metadata.refs[branch].snapshot_id]
-            rows = pa.Table.from_pylist([{"id": -1 - self.count}], pa.schema([pa.field("id", pa.int64(), nullable=False)]))
+            rows = pa.Table.from_pylist([{"id": -1 - self.count}], arrow_schema_of(table.schema()))
             table.append(rows, branch=branch)
             fresh = self.lakehouse.table("lake.events")
             self.kept[fresh.metadata.refs[branch].snapshot_id] = [*before, -1 - self.count]
