@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.text import Text
 
-from lakehouse import cli_audit, cli_branch, cli_interchange, cli_schema, cli_settings, cli_tables
+from lakehouse import cli_audit, cli_branch, cli_interchange, cli_new_table, cli_schema, cli_settings, cli_tables
 from lakehouse.cli_output import ERR
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import unknown_variables
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.add_typer(cli_schema.app)
 app.add_typer(cli_interchange.app)
+app.add_typer(cli_new_table.app)
 app.add_typer(cli_tables.app)
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_branch.app, name="branch")

@@ -58,10 +58,9 @@ def import_(
     else:
         cli_templates.write_templates(dict(zip(paths, found, strict=True)), force)
         for imported, path in zip(found, paths, strict=True):
-            then = f"Before a pipeline writes it, add the project's own property: lakehouse apply {imported.table}"
-            OUT.print(
-                f"{imported.table} is described by {path}. {then if style is None else f'See what it would make: lakehouse plan {imported.table}'}"
-            )
+            own = "Before a pipeline writes it, add the project's own property: lakehouse apply"
+            then = own if style is None else "See what it would make: lakehouse plan"
+            OUT.print(f"{imported.table} is described by {path}. {then} {imported.table}")
     for note in (note for imported in found for note in imported.notes):
         ERR.print(Text(f"note: {note}", style="yellow"))
 

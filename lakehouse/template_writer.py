@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,4 +67,4 @@ def lint_among(files: Mapping[str, str], templates: Path, variables: Mapping[str
             (Path(scratch) / name).write_text(text, encoding="utf-8")
         tables = [Path(name).stem for name in files if name.endswith(".yaml")]
         found = lint_templates(Path(scratch), variables, tables).problems
-    return [problem for problem in found if Path(problem.file).name in files]
+    return [replace(problem, file=name) for problem in found if (name := Path(problem.file).name) in files]
