@@ -6,7 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,22 @@ class Terraform:
     def _with_variables(self, command: str, *options: str) -> Run:
         (self.folder / "test.auto.tfvars.json").write_text(json.dumps(self.variables))
         return self.run(command, *options)
+
+
+@contextmanager
+def provider_that_stays(terraform: Terraform, name: str) -> Iterator[Mapping[str, str]]:
+    """One process of a provider for every run of ``terraform test``, which else starts one for each, most of its time.
+
+    Yields the variable by which Terraform finds it; ``-debug`` is how a provider's authors attach a debugger.
+    """
+    [binary] = terraform.folder.glob(f".terraform/providers/*/hashicorp/{name}/*/*/terraform-provider-{name}*")
+    with subprocess.Popen([str(binary), "-debug"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as provider:
+        try:
+            assert provider.stdout is not None
+            said = (line.strip().partition("TF_REATTACH_PROVIDERS=")[2] for line in provider.stdout)
+            yield {"TF_REATTACH_PROVIDERS": next(line for line in said if line).strip("'")}
+        finally:
+            provider.terminate()
 
 
 def require_terraform() -> None:

@@ -57,14 +57,14 @@ def settings(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> La
         ),
         (
             GCP,
-            {"type": "rest", "warehouse": "gs://lake", "uri": "https://biglake.googleapis.com/iceberg/v1/restcatalog",
-             "auth": {"type": "google"},
+            {"py-catalog-impl": "lakehouse.biglake.BigLakeCatalog", "warehouse": "gs://lake",
+             "uri": "https://biglake.googleapis.com/iceberg/v1/restcatalog",
              "header.x-goog-user-project": "p1", "header.X-Iceberg-Access-Delegation": "vended-credentials"},
         ),
         (
             {**GCP, "LAKEHOUSE_GCP_CREDENTIALS": "own", "ICEBERG_REST_URI": "http://localhost:1"},
-            {"type": "rest", "warehouse": "gs://lake", "uri": "http://localhost:1", "auth": {"type": "google"},
-             "header.x-goog-user-project": "p1", "header.X-Iceberg-Access-Delegation": ""},
+            {"py-catalog-impl": "lakehouse.biglake.BigLakeCatalog", "warehouse": "gs://lake", "uri": "http://localhost:1",
+             "header.x-goog-user-project": "p1"},
         ),
     ],
 )  # fmt: skip

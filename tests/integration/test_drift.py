@@ -132,7 +132,6 @@ def test_a_quarantine_table_drifts_like_any_other(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
-@pytest.mark.gcp
 def test_a_missing_table_and_one_without_a_template(lakehouse: Lakehouse) -> None:
     made(lakehouse, ORDERS, USERS)
     lakehouse.catalog.drop_table("shop.users")

@@ -320,7 +320,6 @@ def test_rows_that_turn_bad_by_an_alter_between_the_two_commits_are_quarantined(
 
 
 @pytest.mark.nessie
-@pytest.mark.gcp
 def test_a_file_without_rows_is_taken(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
     lakehouse.land("empty.jsonl", "")

@@ -276,7 +276,6 @@ def test_files_of_an_older_partition_spec_keep_their_other_days(lakehouse: Lakeh
 
 
 @pytest.mark.nessie
-@pytest.mark.gcp
 def test_a_run_that_is_repeated_writes_nothing(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS)
     made.events({"id": 1, "at": at(1), "user_id": "a"})
@@ -299,7 +298,6 @@ def test_a_day_without_rows_is_computed_all_the_same(lakehouse: Lakehouse) -> No
 
 
 @pytest.mark.nessie
-@pytest.mark.gcp
 def test_no_days_are_no_commit(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse)
     assert made.compute() == WriteResult("shop.features")
@@ -734,7 +732,6 @@ def test_an_input_that_was_not_one_before(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
-@pytest.mark.gcp
 def test_features_of_features(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 1d\n  lookback: 9d\n")
     (lakehouse.settings.templates / "week.sql").write_text(

@@ -34,7 +34,6 @@ def users(lakehouse: Lakehouse) -> Dimension:
 
 
 @pytest.mark.nessie
-@pytest.mark.gcp
 def test_a_version_is_closed_and_the_next_opened(users: Dimension) -> None:
     first = users.merge(Change("a", 1, "free"), Change("b", 1, "free"))
     assert users.versions == [("a", 1, "free", None, 1, None, True), ("b", 1, "free", None, 1, None, True)]
@@ -299,7 +298,6 @@ def test_a_dimension_may_have_nothing_but_its_key(lakehouse: Lakehouse) -> None:
 
 
 @pytest.mark.nessie
-@pytest.mark.gcp
 def test_a_new_column_counts_from_the_first_merge_on(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"), Change("a", 2, "x"), Change("b", 1, "x"))
     with users.lakehouse.table("lake.users").update_schema() as update:

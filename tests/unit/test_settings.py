@@ -61,9 +61,13 @@ S3, GS = {"LAKEHOUSE_WAREHOUSE": "s3://bucket/x/"}, {"LAKEHOUSE_WAREHOUSE": "gs:
         ({"LAKEHOUSE_WRITE_MEMORY": "1MiB"}, ["LAKEHOUSE_WRITE_MEMORY"]),
         ({"LAKEHOUSE_COMMIT_TIMEOUT": "0"}, ["LAKEHOUSE_COMMIT_TIMEOUT"]),
         *(({"LAKEHOUSE_DRIFT_TABLE_TIMEOUT": value}, ["LAKEHOUSE_DRIFT_TABLE_TIMEOUT"]) for value in ("0", "31", "inf", "nan")),
+        *(({"LAKEHOUSE_ORPHAN_AGE_HOURS": value}, ["LAKEHOUSE_ORPHAN_AGE_HOURS"]) for value in ("23", "inf", "nan")),
+        *(({"LAKEHOUSE_MAINTENANCE_CRON": value}, ["LAKEHOUSE_MAINTENANCE_CRON"]) for value in ("daily", "61 * * * *", "* * * *")),
         *(({"LAKEHOUSE_DRIFT_REPEAT_HOURS": value}, ["LAKEHOUSE_DRIFT_REPEAT_HOURS"]) for value in ("-1", "8761", "inf", "nan")),
         ({"LAKEHOUSE_BACKEND": "x", "LAKEHOUSE_WRITE_MEMORY": "y"}, ["LAKEHOUSE_BACKEND", "LAKEHOUSE_WRITE_MEMORY"]),
         ({"LAKEHOUSE_BACKEND": "gcp", **GS, "GOOGLE_CLOUD_PROJECT": "p", "LAKEHOUSE_GCP_CREDENTIALS": "x"}, ["LAKEHOUSE_GCP_CREDENTIALS"]),
+        ({"LAKEHOUSE_BIGQUERY_CONNECTION": "europe-west3.lakehouse"}, ["LAKEHOUSE_BIGQUERY_CONNECTION"]),
+        *(({name: "Restricted"}, [name]) for name in ("LAKEHOUSE_POLICY_TAG_RESTRICTED", "LAKEHOUSE_POLICY_TAG_INTERNAL")),
     ],
 )  # fmt: skip
 def test_what_is_missing_or_wrong_is_named(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: list[str]) -> None:
