@@ -18,7 +18,7 @@ from lakehouse.audit import drop, list_audits, open_audit
 from lakehouse.branches import drop as drop_branch
 from lakehouse.branches import open_client
 from lakehouse.commit import Batch
-from lakehouse.errors import AuditOpenError, AuditOutdatedError, CommitUnknownError
+from lakehouse.errors import AuditOpenError, AuditOutdatedError, CatalogError, CommitUnknownError
 from lakehouse.nessie_client import NessieClient
 from lakehouse.nessie_session import BranchError
 from lakehouse.settings import LakehouseSettings
@@ -255,3 +255,5 @@ def test_an_audit_of_another_table_does_not_stand_in_the_way(lakehouse: Lakehous
     publish_open(lakehouse, "lake.others")
     publish_open(lakehouse)
     assert (ids(lakehouse), ids(lakehouse, "lake.others"), names(client)) == ([1], [1], ["main"])
+    with pytest.raises(CatalogError, match=r"There is no table lake.no name in the catalog"):  # nor a branch of such a name
+        lakehouse.table("lake.no name")
