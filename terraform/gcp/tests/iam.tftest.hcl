@@ -35,6 +35,7 @@ run "roles_by_default" {
       "serviceAccount:lake-house-reader roles/bigquery.jobUser",
       "serviceAccount:lake-house-writer roles/bigquery.jobUser",
       "serviceAccount:lake-house-writer roles/serviceusage.serviceUsageConsumer",
+      "serviceAccount:lake-house-writer projects/my-project/roles/lake_house_auditor",
       "serviceAccount:lake-house-admin roles/bigquery.jobUser",
       "serviceAccount:lake-house-admin roles/serviceusage.serviceUsageConsumer",
       "serviceAccount:lake-house-admin projects/my-project/roles/lake_house_auditor",

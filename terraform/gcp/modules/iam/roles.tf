@@ -26,7 +26,7 @@ locals {
       title       = "See policy tags, and who sees what they hide"
       permissions = ["datacatalog.taxonomies.get", "datacatalog.taxonomies.getIamPolicy", "datacatalog.taxonomies.list"]
     }
-    # `lakehouse governance` looks for rights that come from elsewhere.
+    # `lakehouse governance`, and the pipelines' drift sensor, look for rights that come from elsewhere.
     auditor = {
       title = "See who may do what"
       permissions = [
@@ -40,7 +40,7 @@ locals {
 
   project_roles = {
     reader = ["roles/bigquery.jobUser"]
-    writer = ["roles/bigquery.jobUser", "roles/serviceusage.serviceUsageConsumer"]
+    writer = ["roles/bigquery.jobUser", "roles/serviceusage.serviceUsageConsumer", local.custom["auditor"]]
     admin  = ["roles/bigquery.jobUser", "roles/serviceusage.serviceUsageConsumer", local.custom["auditor"]]
   }
   # All who may do anything with a dataset: Google lets in everybody who may read, or write, the project, and who made it.
