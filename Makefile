@@ -18,7 +18,7 @@ export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev quality experiment soda-config test test-aws test-nessie test-gcp torture lint lint-terraform format generate lock bench
+.PHONY: help setup demo demo-flights dev quality experiment soda-config test test-aws test-nessie test-gcp torture lint lint-terraform lint-deploy audit format generate lock bench
 .PHONY: aws-validate aws-plan aws-apply aws-destroy gcp-validate gcp-plan gcp-apply gcp-destroy clean clean-data
 
 help: ## Show this list
@@ -92,6 +92,22 @@ lint-terraform: setup $(BIN)/tflint $(VENV)/checkov/.installed ## Check Terrafor
 	  || exit 1; done
 	$(BIN)/tflint --chdir=terraform --recursive --config="$(CURDIR)/terraform/.tflint.hcl"
 	$(VENV)/checkov/bin/checkov --config-file terraform/.checkov.yaml --directory terraform
+
+lint-deploy: setup $(BIN)/actionlint $(VENV)/tools/.installed ## Check the image's Dockerfile and the workflows: hadolint, actionlint (needs go to build it)
+	$(VENV)/tools/bin/hadolint deploy/Dockerfile
+	$(BIN)/actionlint .github/workflows/*.yml
+
+audit: $(VENV)/tools/.installed ## Look for known vulnerabilities of the locked packages (asks PyPI)
+	$(VENV)/tools/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock --requirement deploy/requirements.lock
+
+$(BIN)/actionlint: | $(VENV)/.installed
+	@echo "Building actionlint …"
+	@GOBIN=$(CURDIR)/$(BIN) go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
+
+$(VENV)/tools/.installed: deploy/tools.lock
+	@$(PYTHON) -m venv $(VENV)/tools
+	@$(VENV)/tools/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
+	@touch $@
 
 $(BIN)/tflint: | $(VENV)/.installed
 	@echo "Building tflint (some minutes the first time) …"
