@@ -26,6 +26,7 @@ from test_duck_view import EVERY_TYPE, delete
 from lakehouse.arrow_types import arrow_schema_of
 from lakehouse.commit import Batch
 from lakehouse.engines import ComputeDays, MergeFiles
+from lakehouse.maintenance import compact as compact_module
 from lakehouse.maintenance import plan as plan_module
 from lakehouse.maintenance.replace import _DeletesWriter
 from lakehouse.pointers import Pointer, PointerError
@@ -267,8 +268,6 @@ def six_files(lakehouse: Lakehouse, text: str = EVENTS) -> Any:
 
 def between(monkeypatch: pytest.MonkeyPatch, act: Any) -> None:
     """Has something done after compaction has written its files, and before it commits."""
-    from lakehouse.maintenance import compact as compact_module
-
     commit = compact_module.replace_files
 
     def act_first(*arguments: Any) -> Any:
@@ -306,13 +305,11 @@ def test_a_partition_that_others_changed_is_left_and_the_others_are_done(lakehou
     for number in range(6):
         take(lakehouse, template, 2 * number, 2 * number + 1)
     first_day = "at < '2024-01-02T00:00:00+00:00'"
-    empty = pa.RecordBatch.from_pylist([], arrow_schema_of(lakehouse.table("lake.events").schema()))
     with pytest.MonkeyPatch.context() as patch:
         between(patch, lambda: lakehouse.table("lake.events").delete(first_day))
         report = step(lakehouse, template, "compact")
     assert report.detail == "6 files became 1. 6 files are left as they are: others changed them meanwhile."
     assert ids(lakehouse) == [1, 3, 5, 7, 9, 11]
-    assert empty.num_rows == 0
 
 
 def test_runs_that_planned_before_a_compaction(lakehouse: Lakehouse) -> None:

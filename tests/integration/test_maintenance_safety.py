@@ -14,8 +14,9 @@ import pytest
 from auditing import audited_ids
 from dimension import TEMPLATE, Change, Dimension, expected
 from killer import MAINTAIN, Killer
-from maintaining import EVENTS, LATER, actions, events, ids, maintained, step, take
+from maintaining import EVENTS, LATER, actions, events, files_of, ids, maintained, step, take
 from test_kill import Moments
+from test_maintenance import between
 
 from lakehouse.arrow_types import arrow_schema_of
 from lakehouse.audit import drop, open_audit, publish
@@ -58,8 +59,6 @@ def test_an_audit_stays_as_it_can_be_published(lakehouse: Lakehouse) -> None:
     for number in range(20, 26):
         take(lakehouse, direct, number)
     before = ids(lakehouse)
-    from test_maintenance import between
-
     with pytest.MonkeyPatch.context() as patch:
         between(patch, lambda: take(lakehouse, template, 30, run_id="meanwhile"))
         report_ = step(lakehouse, template, "compact")
@@ -240,10 +239,4 @@ def test_maintenance_killed_at_random_moments(lakehouse: Lakehouse) -> None:
             assert report.failures == []
             assert ids(lakehouse) == taken
             left = lakehouse.table("lake.events").inspect.all_files()["file_path"].to_pylist()
-            assert sorted(left) == sorted(f"file://{path}" for path in (lakehouse_files(lakehouse)))
-
-
-def lakehouse_files(lakehouse: Lakehouse) -> list[str]:
-    from maintaining import files_of
-
-    return [path for path in files_of(lakehouse) if "/lake/events/data/" in path]
+            assert sorted(left) == sorted(f"file://{path}" for path in files_of(lakehouse) if "/lake/events/data/" in path)

@@ -39,6 +39,7 @@ def problems(folder: Path, text: str) -> list[tuple[str, int, str, str]]:
 def test_a_dimension_that_is_right(tmp_path: Path) -> None:
     assert problems(tmp_path, TEMPLATE) == []
     assert problems(tmp_path, TEMPLATE.replace("changed_at", "valid_from")) == []
+    assert problems(tmp_path, TEMPLATE + "maintenance: {retention: 400d on valid_to}\n") == []
     assert problems(tmp_path, TEMPLATE.replace("id is null", "op is null")) == []
 
 
@@ -99,6 +100,17 @@ def test_what_is_wrong_is_found(tmp_path: Path, old: str, new: str, rule: str, l
     found = problems(tmp_path, text)
     assert [problem[:3] for problem in found] == [(rule, line, key)]
     assert says in found[0][3]
+
+
+def test_a_version_that_holds_does_not_age(tmp_path: Path) -> None:
+    assert problems(tmp_path, TEMPLATE + "maintenance: {retention: 400d on valid_from}\n") == [
+        (
+            "retention",
+            20,
+            "maintenance.retention",
+            "by `valid_from`, versions that still hold would be deleted. Write valid_to: a version is as old as its end.",
+        )
+    ]
 
 
 def test_valid_from_is_a_time(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def problems(lint: Lint) -> Callable[..., Found]:
 def test_a_feature_table_that_is_right(problems: Callable[..., Found]) -> None:
     assert problems() == []
     assert problems(features=FEATURES + '  window: 168h\n  lookback: 36h\n  cron: "0 2 * * *"\n') == []
+    assert problems(features=FEATURES + "  lookback: 7d\nmaintenance: {keep_snapshots: 1w}\n") == []
 
 
 def test_whoever_asks_for_one_table_is_not_kept_waiting_by_the_sql_of_another(tmp_path: Path) -> None:
@@ -72,6 +73,17 @@ def test_whoever_asks_for_one_table_is_not_kept_waiting_by_the_sql_of_another(tm
     for asked in ([], ["features"], ["shop.features", "events"]):
         assert {error.file for error in lint_templates(tmp_path, only=asked).errors} == {str(tmp_path / "features.yaml")}
     assert [template.name for template in lint_templates(tmp_path, only=["events"]).templates] == ["events", "features"]
+
+
+def test_snapshots_that_expire_before_the_lookback_is_over(problems: Callable[..., Found]) -> None:
+    assert problems(features=FEATURES + "  lookback: 9d\nmaintenance: {keep_at_least: 1}\n") == [
+        (
+            "warning[keep-snapshots]",
+            17,
+            "maintenance.keep_snapshots",
+            "snapshots expire before the lookback of 9d is over: its days are computed again each time. Keep them for 9d at least.",
+        )
+    ]
 
 
 START = 'partitions: {start: "2024-01-01"}'
