@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from dotenv import dotenv_values
 from rich.text import Text
 
 from lakehouse.branches import MAIN, check_name, create, open_client
@@ -97,10 +98,12 @@ class Experiment:
 
     def _command(self, what: str, module: Sequence[str], result: Callable[[], str] = str) -> None:
         """Runs a module on the branch; where it fails, prints what it said."""
-        environment = {**os.environ, "LAKEHOUSE_BRANCH": self.settings.branch, "DAGSTER_HOME": str(self.home)}
         start = time.monotonic()
         with OUT.status(f"{what} …"):
-            done = subprocess.run([sys.executable, "-m", *module], env=environment, capture_output=True, text=True, check=False)
+            # Not in this folder: Dagster would put the variables of its .env, perhaps another branch, over those given here.
+            done = subprocess.run(
+                [sys.executable, "-m", *module], env=self._environment(), cwd=self.home, capture_output=True, text=True, check=False
+            )
         if done.returncode:
             OUT.print(Text(done.stdout + done.stderr))
             raise ExperimentFailedError(
@@ -109,6 +112,20 @@ class Experiment:
             )
         line = Text("✓ ", style="green").append(what, style="default").append(f" ({time.monotonic() - start:.1f} s) ", style="dim")
         OUT.print(line.append(result(), style="default"))
+
+    def _environment(self) -> dict[str, str]:
+        """What ``.env`` and the environment say, in this order, with paths that mean the same in every folder, and the branch."""
+        settings = self.settings
+        landing = settings.landing if ":" in settings.landing else str(Path(settings.landing).absolute())
+        return {
+            **{name: value for name, value in dotenv_values(".env").items() if value is not None},
+            **os.environ,
+            "LAKEHOUSE_TEMPLATES": str(settings.templates.absolute()),
+            "LAKEHOUSE_CHECKS": str(settings.checks.absolute()),
+            "LAKEHOUSE_LANDING": landing,
+            "LAKEHOUSE_BRANCH": settings.branch,
+            "DAGSTER_HOME": str(self.home),
+        }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -92,8 +92,12 @@ def counts(lakehouse: Lakehouse) -> dict[str, int]:
 
 @pytest.mark.slow
 def test_the_pipelines_run_on_a_branch_and_what_they_did_is_taken_over_as_a_whole(
-    shop: Lakehouse, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shop: Lakehouse, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Dagster puts a .env of the folder that it runs in over the environment, and relative paths are of this folder.
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("LAKEHOUSE_BRANCH=main\n")
+    monkeypatch.setenv("LAKEHOUSE_TEMPLATES", "templates")
     shop.land("a.jsonl", '{"id": 1, "at": "2024-01-01T08:00:00Z"}\n{"id": 2, "at": "2024-01-02T08:00:00Z"}')
     template = shop.settings.templates / "orders.yaml"
     template.write_text(template.read_text().replace("required: true}", "required: true}\n  - {name: note, type: string}", 1))
