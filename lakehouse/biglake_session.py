@@ -116,10 +116,10 @@ def _role(response: requests.Response, reads: bool, message: str) -> str:
         role = "roles/serviceusage.serviceUsageConsumer"
         return f"The caller needs {role} on GOOGLE_CLOUD_PROJECT, as Terraform gives it to the writer and the admin."
     if reads or _is_commit(response.request.method, response.url):
-        role = "roles/biglake.viewer" if reads else "roles/biglake.editor"
+        needed = "biglake.tables.getData" if reads else "biglake.tables.updateData"
         return (
-            f"The caller needs {role} on the catalog, as Terraform gives it to the writer and the admin. Readers ask BigQuery instead: "
-            "see docs/gcp.md."
+            f"The caller needs a role with {needed} on the catalog, as Terraform gives one to the writer and the admin. Readers ask "
+            "BigQuery instead: see docs/gcp.md."
         )
     return "The caller needs roles/biglake.admin on the catalog, as Terraform gives it to the admin: run it as the admin."
 

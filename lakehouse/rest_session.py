@@ -36,7 +36,14 @@ class RestSession(requests.Session):
         super().__init__()
         self.auth = login
         self._service, self._setting = service, setting
-        retries = Retry(total=_RETRIES, backoff_factor=0.3, allowed_methods=READING, status_forcelist=retried, raise_on_status=False)
+        retries = Retry(
+            total=_RETRIES,
+            backoff_factor=0.3,
+            allowed_methods=READING,
+            status_forcelist=retried,
+            raise_on_status=False,
+            respect_retry_after_header=False,  # a server may ask for hours
+        )
         for scheme in ("http://", "https://"):
             self.mount(scheme, HTTPAdapter(max_retries=retries))
 

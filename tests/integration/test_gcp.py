@@ -211,7 +211,7 @@ def test_what_reads_is_tried_again(made: Lakehouse, biglake: BigLakeServer, stat
 
 def test_errors_that_last_are_told(made: Lakehouse, biglake: BigLakeServer) -> None:
     biglake.inject(LOAD, answers(403, "Permission 'biglake.tables.get' denied."))
-    with pytest.raises(CatalogError, match=r"does not allow this \(403\): Permission .* roles/biglake.viewer .*see docs/gcp.md"):
+    with pytest.raises(CatalogError, match=r"does not allow this \(403\): Permission .* biglake.tables.getData .*see docs/gcp.md"):
         made.table("lake.events")
     for _ in range(4):
         biglake.inject(LOAD, answers(500, "broken"))
@@ -267,7 +267,7 @@ def test_answers_that_are_lost_or_late_double_nothing(
 
 
 @pytest.mark.parametrize(
-    ("status", "message"), [(403, r"\(403\): no way. .* roles/biglake.editor"), (400, r"refuses a commit .*\(400\): no way")]
+    ("status", "message"), [(403, r"\(403\): no way. .* biglake.tables.updateData"), (400, r"refuses a commit .*\(400\): no way")]
 )
 def test_a_commit_that_is_refused_leaves_no_data_file(made: Lakehouse, biglake: BigLakeServer, status: int, message: str) -> None:
     biglake.inject(COMMIT, answers(status, "no way"))

@@ -62,8 +62,16 @@ run "roles_by_default" {
   }
 
   assert {
-    condition     = { for role, grant in google_biglake_iceberg_catalog_iam_member.this : role => "${grant.name} ${grant.role}" } == { writer = "example-warehouse roles/biglake.editor", admin = "example-warehouse roles/biglake.admin" }
+    condition     = { for role, grant in google_biglake_iceberg_catalog_iam_member.this : role => "${grant.name} ${grant.role}" } == { writer = "example-warehouse projects/my-project/roles/lake_house_committer", admin = "example-warehouse roles/biglake.admin" }
     error_message = "on the catalog"
+  }
+
+  assert {
+    condition = google_project_iam_custom_role.this["committer"].permissions == toset([
+      "biglake.catalogs.get", "biglake.namespaces.get", "biglake.namespaces.list", "biglake.tables.get", "biglake.tables.getData",
+      "biglake.tables.list", "biglake.tables.update", "biglake.tables.updateData",
+    ])
+    error_message = "the writer commits, and neither makes, registers nor drops a table, a namespace or the catalog"
   }
 
   assert {

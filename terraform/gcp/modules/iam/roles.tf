@@ -17,6 +17,14 @@ locals {
         "bigquery.tables.getData", "bigquery.tables.getIamPolicy", "bigquery.tables.list", "bigquery.tables.setCategory", "bigquery.tables.update",
       ]
     }
+    # Google's editor makes, registers and drops tables, and the catalog itself.
+    committer = {
+      title = "Commit to tables of the catalog"
+      permissions = [
+        "biglake.catalogs.get", "biglake.namespaces.get", "biglake.namespaces.list", "biglake.tables.get", "biglake.tables.getData",
+        "biglake.tables.list", "biglake.tables.update", "biglake.tables.updateData",
+      ]
+    }
     # An entry opens files with the connection's rights. Only who has these can hand them on.
     connection_user = {
       title       = "Use a connection for tables"
@@ -51,7 +59,7 @@ locals {
     (local.custom["tables_mover"]) = [local.members["writer"]]
     (local.custom["tables_admin"]) = [local.members["admin"]]
   }
-  catalog_roles = { writer = "roles/biglake.editor", admin = "roles/biglake.admin" }
+  catalog_roles = { writer = local.custom["committer"], admin = "roles/biglake.admin" }
   # The legacy role is what lets a client look whether there is a bucket. Deleting: a run that did not commit removes its own
   # files; versions keep them for some days.
   bucket_roles = {
