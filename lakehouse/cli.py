@@ -11,7 +11,7 @@ import sys
 import typer
 from rich.text import Text
 
-from lakehouse import cli_audit, cli_branch, cli_interchange, cli_new_table, cli_schema, cli_settings, cli_tables
+from lakehouse import cli_audit, cli_branch, cli_doctor, cli_interchange, cli_new_table, cli_schema, cli_settings, cli_tables
 from lakehouse.cli_output import ERR
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import unknown_variables
@@ -26,6 +26,7 @@ app.add_typer(cli_tables.app)
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_branch.app, name="branch")
 app.add_typer(cli_settings.app)
+app.add_typer(cli_doctor.app)
 
 
 def main() -> None:
@@ -33,7 +34,8 @@ def main() -> None:
     # Imports make many objects and no garbage; looking for it all the while is a tenth of a command's time. A plan makes half as many.
     gc.set_threshold(200_000, 20, 100)
     try:
-        for warning in unknown_variables():
+        # The doctor tells them itself, and looks on where .env cannot be read.
+        for warning in unknown_variables() if sys.argv[1:2] != ["doctor"] else []:
             ERR.print(Text(f"warning: {warning}", style="yellow"))
         app()
     except LakehouseError as error:

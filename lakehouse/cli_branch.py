@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -83,14 +82,12 @@ def merge(
 ) -> None:
     """Merge a branch into another: all its tables in one commit, or none where one was changed on both (exit code 1). It stays."""
     from lakehouse.branch_merge import merge_and_follow
-    from lakehouse.branches import merge as merge_branches
     from lakehouse.cli_sync import moved_lines
     from lakehouse.pointers import PointerError, check_followed
 
     settings, client = LakehouseSettings.load(), _client()
     found = _check(settings, client, name, into, as_json) if checked else None
-    how = partial(merge_branches, at=found.hash if found else None)
-    changes, moved = merge_and_follow(settings, client, name, into, how)
+    changes, moved = merge_and_follow(settings, client, name, into, found.hash if found else None)
     if as_json:
         results = {table.change.table: table.result for table in found.tables} if found else {}
         readers = {pointer.table: {"readers": pointer.action} for pointer in moved}
@@ -106,7 +103,7 @@ def merge(
     try:
         check_followed(moved)
     except PointerError as error:
-        raise PointerError(f"{name} is merged into {into}, and readers are not shown all of it:\n{error}") from None
+        raise PointerError(f"{name} is merged into {into}, and readers do not see {into} as it is:\n{error}") from None
 
 
 @app.command(epilog="Example: lakehouse branch drop experiment")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 _QUARANTINE = "Correct them. Those of a pipeline's source files can be put aside instead: set `on_bad_rows: quarantine` in the template."
+
+
+def without_credentials(text: str) -> str:
+    """A text with the URIs in it cut to what names a file: no user, password or query."""
+    return re.sub(r"(://[^?\s]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))
 
 
 class LakehouseError(Exception):

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from lakehouse import json_reader
 from lakehouse.conform import BadRow, Conformer, Judge, Rows
-from lakehouse.errors import SourceError, TableMismatchError
+from lakehouse.errors import SourceError, TableMismatchError, without_credentials
 from lakehouse.pipelines import CsvOptions, Source
-from lakehouse.sources import SourceFile, SourceFolder, without_credentials
+from lakehouse.sources import SourceFile, SourceFolder
 
 _BLOCK = 8 * 1024 * 1024
 _HEADER_BLOCK = 64 * 1024

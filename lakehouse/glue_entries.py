@@ -50,6 +50,18 @@ class PermissionOrder:
                 "lakehouse governance --fix"
             )
 
+    def check_unknown(self, template: TableTemplate, names: Collection[str]) -> None:
+        """Whether columns may get these names of which the template does not say what is in them. Raises PermissionOrderError."""
+        if not names:
+            return
+        granted = self._reader_grants.columns(template.table_name)
+        if opened := sorted(set(names) if granted is None else granted.intersection(names)):
+            raise PermissionOrderError(
+                f"{template.table_name}: {', '.join(opened)} would be shown to the reader, and the template does not say what is in it: "
+                "another column was there, or none. Use the template by which the table was changed (LAKEHOUSE_TEMPLATES), with the "
+                "column's renamed_from."
+            )
+
 
 def no_entry(table_name: str) -> TableMismatchError:
     """What is wrong where there is no entry of a table."""

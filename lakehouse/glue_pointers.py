@@ -11,7 +11,7 @@ from pyiceberg.exceptions import CommitFailedException, NoSuchTableError
 from pyiceberg.table import Table
 
 from lakehouse.catalog import open_catalog
-from lakehouse.errors import LakehouseError, TableMismatchError
+from lakehouse.errors import LakehouseError, PermissionOrderError, TableMismatchError
 from lakehouse.glue_entries import PermissionOrder, check_kind, check_shell, no_entry, table_input
 from lakehouse.pointers import Pointer, PointerConflictError, PointerError, PointerUnreachableError, remedy
 from lakehouse.settings import LakehouseSettings
@@ -53,16 +53,24 @@ class GluePointers:
         return []
 
     def check(self, template: TableTemplate | None, table: Table, pointer: Pointer | None) -> None:
-        """See ``Pointers.check``."""
-        if template is None:
-            return
+        """See ``Pointers.check``. A column of which no template says whether it is restricted may not get a name."""
         if pointer is None:
-            self.create(template, table)
+            if template is not None:
+                self.create(template, table)
             return
         _check_place(table, pointer)
-        live = {column["Name"]: _field_id(column) for column in _current(pointer.entry)}
-        # A column under the name of another, also of one of which the shell only has the name.
-        self._order.check(template, [field.name for field in table.schema().fields if live.get(field.name) != str(field.field_id)])
+        live = {column["Name"].lower(): _field_id(column) for column in _current(pointer.entry)}
+        # Columns under a new name, or that of another, also of one of which the shell only has the name.
+        named = {field.name: str(field.field_id) for field in table.schema().fields if live.get(field.name.lower()) != str(field.field_id)}
+        if template is not None:
+            former = {field_id: name for name, field_id in live.items() if field_id is not None}
+            self._order.check(template, named)
+            self._order.check_unknown(template, {name for name, id_ in named.items() if not _is_known(template, name, former.get(id_))})
+        elif named:
+            raise PermissionOrderError(
+                f"{'.'.join(table.name())}: {', '.join(sorted(named))} would be shown to whoever is granted these names, and no template "
+                "says whether they are restricted. Set LAKEHOUSE_TEMPLATES to the folder that has the table's template."
+            )
 
     def create(self, template: TableTemplate | None, table: Table) -> None:
         """Terraform makes entries, so that grants come with them."""
@@ -104,6 +112,14 @@ class GluePointers:
     def check_plan(self, plan: TablePlan) -> None:
         """Whether a table may be changed so. Raises PermissionOrderError."""
         self._order.check(plan.template, plan.renamed_onto)
+
+
+def _is_known(template: TableTemplate, name: str, former: str | None) -> bool:
+    """Whether a template, perhaps an older one, says of a column under this name, formerly another, that it may be shown or not."""
+    columns = {column.name: column for column in template.columns}
+    if name not in columns or former is None or former in columns[name].renamed_from:
+        return name in columns
+    return former in columns and columns[former].access_level != "restricted"
 
 
 def _columns(table: Table) -> list[Any]:

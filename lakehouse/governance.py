@@ -1,6 +1,7 @@
 """Which role sees which column, and what of the live grants is less or more than that. Terraform gives the same answer in its grants.
 
-Knows the rules and no cloud: ``lakeformation.py`` reads the grants, and takes away what is too much.
+Knows the rules of Lake Formation and no client: ``lakeformation.py`` reads the grants, and takes away what is too much. On GCP the same
+columns are visible, by policy tags: ``bigquery_governance.py``.
 """
 
 from __future__ import annotations

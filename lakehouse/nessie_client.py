@@ -81,6 +81,11 @@ class NessieClient:
     def __init__(self, server: str, session: NessieSession) -> None:
         self._api, self._session = f"{server}/api/v2", session
 
+    def configuration(self) -> dict[str, Any]:
+        """What the server says of itself: ``specVersion``, ``maxSupportedApiVersion``, ``defaultBranch``."""
+        found: dict[str, Any] = self._json("GET", "config")
+        return found
+
     def branches(self) -> list[Branch]:
         """Every branch, by name."""
         found, params = list[Branch](), {"fetch": "ALL"}

@@ -6,7 +6,7 @@ one line in ``_BACKENDS``. Rows are safe whatever becomes of a pointer; until it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -154,6 +154,11 @@ def follow(
         raise PointerError(f"What points at {', '.join(named)} is not moved, as its template cannot be looked up: {error}") from None
     tables: dict[str, TableTemplate | None] = {name: known.get(name) for name in named}
     tables |= {found.table_name: found for found in wanted if not isinstance(found, str)}
+    return follow_tables(pointers, catalog, tables, dry_run)
+
+
+def follow_tables(pointers: Pointers, catalog: Catalog, tables: Mapping[str, TableTemplate | None], dry_run: bool = False) -> list[Moved]:
+    """As ``follow``, of tables whose templates were looked up. Raises nothing."""
 
     def one(name: str) -> Moved:
         try:
@@ -259,7 +264,7 @@ def _without_table(name: str, pointer: Pointer | None) -> Moved:
 
 
 def find_templates(settings: LakehouseSettings, names: Sequence[str]) -> dict[str, TableTemplate]:
-    """The templates of those of the tables that have one. Raises TemplateError where the templates cannot be used."""
+    """Every usable template by its table, those of these tables judged by all rules. Raises TemplateError where one cannot be used."""
     from lakehouse.errors import TemplateError
     from lakehouse.lint import lint_templates
 

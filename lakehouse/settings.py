@@ -95,9 +95,9 @@ class LakehouseSettings(BaseSettings):
         validation_alias="LAKEHOUSE_DRIFT_SENSOR",
         description="Whether Dagster's drift sensor starts by itself: running, or stopped until somebody starts it.",
     )
-    maintenance: Literal["running", "stopped"] = Field(
+    maintenance_schedule: Literal["running", "stopped"] = Field(
         "running",
-        validation_alias="LAKEHOUSE_MAINTENANCE",
+        validation_alias="LAKEHOUSE_MAINTENANCE_SCHEDULE",
         description="Whether Dagster's maintenance schedule starts by itself: running, or stopped until somebody starts it.",
     )
     maintenance_cron: str = Field(
@@ -239,6 +239,14 @@ class LakehouseSettings(BaseSettings):
     def _is_web_address(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"https?://[^\s/]+(/\S*)?", value.get_secret_value()):
             raise ValueError("a webhook's URL starts with https:// and has no spaces")
+        return value
+
+    @field_validator("repository_url", "nessie_uri", "nessie_oauth_uri", "rest_uri", mode="before")
+    @classmethod
+    def _has_no_login(cls, value: Any) -> Any:
+        # Anywhere: a password that is not escaped may have a slash, and what follows it is then no part of the host.
+        if "@" in str(value):
+            raise ValueError("a URL with an @ may have a password in it, which would be shown. Take the login out; in a path, write %40")
         return value
 
     @field_validator("maintenance_cron")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 from pyarrow import fs
 
-from lakehouse.errors import SourceError
+from lakehouse.errors import SourceError, without_credentials
 
 # Seconds for which PyArrow tries a call of Google's again; its own 15 minutes are also for who has no credentials.
 _GCS_PATIENCE = 60
@@ -104,8 +103,3 @@ def _patient(location: str) -> str:
 def _is_data(relative: str) -> bool:
     parts = [part for part in relative.split("/") if part]
     return not any(part.startswith((".", "_")) or part.endswith(".tmp") for part in parts)
-
-
-def without_credentials(text: str) -> str:
-    """A text with the URIs in it cut to what names a file: no user, password or query."""
-    return re.sub(r"(://[^?\s]*)\?\S*", r"\1", re.sub(r"://\S*@", "://", text))

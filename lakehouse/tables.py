@@ -7,12 +7,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError
+from pyiceberg.exceptions import NamespaceAlreadyExistsError, NoSuchTableError, TableAlreadyExistsError
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from sqlalchemy.exc import IntegrityError
 
 from lakehouse.catalog import load_newest, table_location
+from lakehouse.errors import TableMismatchError
 from lakehouse.renames import former_names_property
 from lakehouse.schema_plan import Change
 from lakehouse.settings import LakehouseSettings
@@ -135,7 +136,12 @@ class NessieTables(CatalogTables):
             self._entries.check_create(template)
 
     def create(self, template: TableTemplate) -> None:
-        self.check_create(template)
+        try:
+            self.check_create(template)
+        except TableMismatchError:
+            if self.load(template) is None:
+                raise
+            raise TableAlreadyExistsError(f"Table {template.table_name} already exists") from None  # the entry is that of another's apply
         super().create(template)
 
     def check(self, plan: TablePlan) -> None:

@@ -48,5 +48,5 @@ def block(value: Mapping[str, Any], indent: str = "") -> str:
             # The dash takes the place of the first line's indent.
             lines.append(start + "\n" + "\n".join(f"{indent}  - {block(each, indent + '    ').lstrip(' ')}" for each in item))
         else:
-            lines.append(f"{start} {flow(item)}")
+            lines.append(f"{start} {scalar(item) if isinstance(item, str) else flow(item)}")
     return "\n".join(lines)

@@ -52,17 +52,18 @@ class FollowingEngine:
             result = work()
         except FilesNotTakenError as error:
             try:
-                self._follow(template)
+                self._follow(template, error.result)
             except LakehouseError as behind:
                 raise FilesNotTakenError(f"{error}\n{behind}", error.result) from error
             raise
         try:
-            self._follow(template)
+            self._follow(template, result)
         except LakehouseError as error:
             raise NotFollowedError(str(error), result) from error
         return result
 
-    def _follow(self, template: TableTemplate | str) -> None:
+    def _follow(self, template: TableTemplate | str, result: WriteResult) -> None:
+        # An audit moves nothing that readers see: whoever publishes it follows. Bad rows are not audited.
         quarantine = None if isinstance(template, str) else template.quarantine
-        tables = [template] if quarantine is None else [template, quarantine]
+        tables = [*([] if result.audit else [template]), *([] if quarantine is None else [quarantine])]
         check_followed(follow(self._pointers, self._settings, self._catalog, tables))

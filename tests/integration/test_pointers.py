@@ -17,6 +17,7 @@ from botocore import session
 from command_line import run_command
 from dagster import AssetKey, AssetMaterialization, DagsterInstance, ExecuteInProcessResult, materialize
 from glue_shells import READER, make_shells
+from nessie_server import NessieProxy, answers
 from pyiceberg.catalog import Catalog
 from pyiceberg.expressions import AlwaysTrue
 from werkzeug.wrappers import Response
@@ -24,7 +25,7 @@ from werkzeug.wrappers import Response
 from dagster_project.definitions import build_definitions
 from lakehouse import pointers
 from lakehouse.apply import apply
-from lakehouse.branches import create, open_client
+from lakehouse.branches import create, merge, open_client
 from lakehouse.catalog import load_newest, open_catalog
 from lakehouse.commit import Batch
 from lakehouse.drift import check_drift
@@ -338,6 +339,98 @@ def test_no_restricted_column_gets_a_granted_name_by_an_evolution_or_a_merge(
     assert (columns(entry()), named(entry())) == (["id", "email", "note"], newest(lakehouse))
 
 
+def on_branch(lakehouse: Lakehouse, name: str = "dev") -> Lakehouse:
+    """The lakehouse as it is on a new branch of main."""
+    create(open_client(lakehouse.settings), name, "main")
+    return replace(lakehouse, settings=LakehouseSettings.load(LAKEHOUSE_BRANCH=name))
+
+
+def swap(branch: Lakehouse) -> None:
+    [changed, _] = apply(branch.settings, open_catalog(branch.settings), branch.templates())
+    assert changed.action == "changed"
+
+
+def test_without_its_template_no_column_is_shown_under_the_name_of_another(
+    lakehouse: Lakehouse, entry: Entry, reader: Catalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lakehouse.template(ORDERS)
+    row = pa.RecordBatch.from_pylist([{"id": 1, "note": "hello", "email": "secret"}])
+    grant("id", "note")
+    dev, templates = on_branch(lakehouse), lakehouse.settings.templates
+    empty, older, without = (templates.with_name(name) for name in ("empty", "older", "without"))
+    for folder in (empty, older, without):
+        folder.mkdir()
+    (older / "orders.yaml").write_text(ORDERS)
+    (without / "orders.yaml").write_text("".join(line for line in ORDERS.splitlines(True) if "note" not in line and "email" not in line))
+    monkeypatch.setenv("LAKEHOUSE_TEMPLATES", str(empty))
+    lakehouse.settings = LakehouseSettings.load()
+    dev.engine.append("shop.orders", [row], Batch("b1"))
+    assert run_command(capsys, "branch", "merge", "dev")[0] == 0  # what swaps nothing needs no template
+    assert ids(reader) == [1]
+    (templates / "orders.yaml").write_text(SWAPPED)
+    swap(dev)
+
+    before = (newest(lakehouse), entry())
+    unsaid = "shop.orders: note would be shown to the reader, and the template does not say what is in it"
+    wrong = "shop.orders: email, note would be shown to whoever is granted these names, and no template says"
+    for folder, message in ((empty, wrong), (older, unsaid), (without, unsaid)):
+        monkeypatch.setenv("LAKEHOUSE_TEMPLATES", str(folder))
+        code, _, err = run_command(capsys, "branch", "merge", "dev")
+        assert (code, message in err, (newest(lakehouse), entry())) == (1, True, before), err
+
+    merge(open_client(lakehouse.settings), "dev", "main")  # as by somebody else
+    [moved] = sync(lakehouse)
+    assert (moved.action, wrong in moved.detail, entry()) == ("failed", True, before[1])
+    assert run_command(capsys, "sync")[0] == 1
+    assert reader.load_table("shop.orders").scan().to_arrow()["note"].to_pylist() == ["hello"]
+    lost(entry)
+    make_shells(dev.templates())
+    [moved] = sync(lakehouse)
+    assert (moved.action, "email, id, note would be shown" in moved.detail, "metadata_location" in entry()["Parameters"]) == (
+        "failed",
+        True,
+        False,
+    )
+
+
+def test_what_is_merged_is_what_was_looked_at(
+    lakehouse: Lakehouse, aws: AwsServer, entry: Entry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lakehouse.template(ORDERS)
+    grant("id", "note")
+    dev = on_branch(lakehouse)
+    dev.engine.append("shop.orders", rows(1), Batch("b1"))
+    (lakehouse.settings.templates / "orders.yaml").write_text(SWAPPED)
+    as_it_was = (newest(lakehouse), entry())
+    swaps = aws.faults.inject("glue:GetTable", before(lambda: swap(dev)))
+    code, _, err = run_command(capsys, "branch", "merge", "dev")
+    assert (code, "dev was changed meanwhile" in err, swaps.met, (newest(lakehouse), entry())) == (1, True, 1, as_it_was), err
+
+
+def test_a_merge_whose_readers_did_not_follow_is_finished_by_the_next(
+    lakehouse: Lakehouse, reader: Catalog, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lakehouse.template(ORDERS)
+    dev = on_branch(lakehouse)
+    dev.engine.append("shop.orders", rows(1), Batch("b1"))
+    with NessieProxy(lakehouse.settings.nessie_uri or "") as proxy, monkeypatch.context() as patch:
+        patch.setenv("NESSIE_URI", proxy.uri)
+        proxy.inject("GET /iceberg/v1/config*", answers(404, "gone"))
+        code, out, _ = run_command(capsys, "branch", "merge", "dev")
+        assert (code, out, ids(lakehouse.catalog)) == (1, "", [])  # an error before the merge, not after it
+
+    merge(open_client(lakehouse.settings), "dev", "main")  # and is killed
+    assert (ids(lakehouse.catalog), ids(reader)) == ([1], [])
+    code, out, err = run_command(capsys, "branch", "merge", "dev")
+    assert (code, err, "moved    shop.orders" in out, "There is nothing to merge" in out) == (0, "", True, True)
+    assert ids(reader) == [1]
+
+    dev.catalog.drop_table("shop.orders")
+    code, out, err = run_command(capsys, "branch", "merge", "dev")
+    assert (code, "dropped  shop.orders" in out, ids(reader)) == (1, True, [1])
+    assert "dev is merged into main, and readers do not see main as it is:" in err and "readers are still shown s3://" in err
+
+
 def test_a_branch_moves_nothing_until_it_is_merged(
     lakehouse: Lakehouse, aws: AwsServer, reader: Catalog, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -355,7 +448,7 @@ def test_a_branch_moves_nothing_until_it_is_merged(
     aws.faults.inject("glue:UpdateTable", access_denied, times=None)
     code, out, err = run_command(capsys, "branch", "merge", "dev")
     assert (code, "dev is merged into main, 1 table." in out) == (1, True)
-    assert "dev is merged into main, and readers are not shown all of it:" in err and "lakehouse sync shop.orders" in err
+    assert "dev is merged into main, and readers do not see main as it is:" in err and "lakehouse sync shop.orders" in err
     assert (ids(lakehouse.catalog), ids(reader)) == ([1, 2], [1])
     aws.faults.clear()
     assert run_command(capsys, "sync")[0] == 0
@@ -420,6 +513,15 @@ def test_no_table_is_made_where_the_entry_is_none_or_names_another_tables_metada
     assert not lakehouse.catalog.table_exists("shop.orders")
     [moved] = sync(lakehouse)
     assert (moved.action, f"readers are still shown {named_before}" in moved.detail) == ("failed", True)
+
+
+def test_of_two_applies_at_once_the_slower_finds_the_table(lakehouse: Lakehouse, aws: AwsServer, entry: Entry) -> None:
+    (lakehouse.settings.templates / "orders.yaml").write_text(ORDERS)
+    make_shells(lakehouse.templates())
+    faster = aws.faults.inject("glue:GetTable", before(lambda: replace(lakehouse, settings=lakehouse.settings).apply()))
+    applied = list(apply(lakehouse.settings, lakehouse.catalog, lakehouse.templates()))
+    assert (faster.met, [(found.action, found.detail) for found in applied]) == (1, [("exists", ""), ("exists", "")])
+    assert named(entry()) == newest(lakehouse)
 
 
 def drift_of(lakehouse: Lakehouse) -> TableDrift:
@@ -519,7 +621,9 @@ def test_audited_rows_are_shown_when_they_are_published(
     template = lakehouse.template(ORDERS.replace("on_bad_rows: quarantine", "on_bad_rows: fail") + "publish: audited\n")
     lakehouse.land("orders/a.jsonl", '{"id": 1}\n')
     before = named(entry())
-    assert lakehouse.run(template).audit
+    aws.faults.inject("glue:GetTable", access_denied, times=None)
+    assert lakehouse.run(template).audit  # there is nothing to be followed yet
+    aws.faults.clear()
     assert (ids(reader), named(entry())) == ([], before)
     assert run_command(capsys, "audit", "publish", "orders")[0] == 0
     assert (ids(reader), named(entry())) == ([1], newest(lakehouse))

@@ -37,6 +37,15 @@ def test_defaults_need_nothing() -> None:
     assert (settings.catalog_name, settings.write_memory, settings.commit_timeout) == ("lakehouse", 1024**3, 600)
 
 
+@pytest.mark.parametrize("variable", ["NESSIE_URI", "NESSIE_OAUTH_URI", "ICEBERG_REST_URI", "LAKEHOUSE_REPOSITORY_URL"])
+@pytest.mark.parametrize("value", ["https://user:geheim@host/x", "https://geheim@host", "user:geheim@host", "https://user:ge/heim@host"])
+def test_a_url_with_a_login_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    more = {"LAKEHOUSE_BACKEND": "aws-nessie", "AWS_REGION": "eu-west-1", "NESSIE_URI": "http://nessie:19120", **S3}
+    with pytest.raises(SettingsError) as error:
+        _load(monkeypatch, **{**more, variable: value})
+    assert variable in str(error.value) and "%40" in str(error.value) and "heim" not in str(error.value)
+
+
 S3, GS = {"LAKEHOUSE_WAREHOUSE": "s3://bucket/x/"}, {"LAKEHOUSE_WAREHOUSE": "gs://bucket"}
 
 
