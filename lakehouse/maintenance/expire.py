@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from pydantic import Field
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.refs import SnapshotRef, SnapshotRefType
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotsUpdate, TableRequirement
+from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, RemoveSnapshotsUpdate, TableRequirement
 
 from lakehouse.attempts import commit_until_known
+from lakehouse.maintenance.age import moment_before
 from lakehouse.pipelines import parse_duration
 from lakehouse.template import Maintenance
 
@@ -39,7 +42,7 @@ def expire(table: Table, maintenance: Maintenance, now: datetime, timeout: float
         ids = [snapshot.snapshot_id for snapshot in expirable(fresh.metadata, maintenance, now)]
         with fresh.transaction() as transaction:
             transaction._updates += (RemoveSnapshotsUpdate(snapshot_ids=ids),)
-            # What a branch or tag was moved to meanwhile must not go.
+            # What a branch or tag names by now must not go.
             transaction._requirements += tuple(_as_they_are(fresh))
 
     def done(fresh: Table) -> bool | None:
@@ -50,7 +53,22 @@ def expire(table: Table, maintenance: Maintenance, now: datetime, timeout: float
 
 
 def _as_they_are(table: Table) -> Iterator[TableRequirement]:
-    return (AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id) for name, ref in table.metadata.refs.items())
+    yield _NoFurtherRefs(uuid=table.metadata.table_uuid, names=frozenset(table.metadata.refs))
+    yield from (AssertRefSnapshotId(ref=name, snapshot_id=ref.snapshot_id) for name, ref in table.metadata.refs.items())
+
+
+class _NoFurtherRefs(AssertTableUUID):
+    """No branch or tag may be new: it would be removed with its snapshot.
+
+    Iceberg has no such requirement. PyIceberg asks this one where it commits itself; a REST catalog is told of the UUID alone.
+    """
+
+    names: frozenset[str] = Field(exclude=True)
+
+    def validate(self, base_metadata: TableMetadata | None) -> None:
+        super().validate(base_metadata)
+        if base_metadata is not None and (new := base_metadata.refs.keys() - self.names):
+            raise CommitFailedException(f"There are branches or tags by now that there were not: {', '.join(sorted(new))}")
 
 
 def _kept(by_id: dict[int, Snapshot], ref: SnapshotRef, maintenance: Maintenance, now: datetime) -> Iterator[Snapshot]:
@@ -70,4 +88,4 @@ def _kept(by_id: dict[int, Snapshot], ref: SnapshotRef, maintenance: Maintenance
 
 def _oldest(age: timedelta, now: datetime) -> int:
     """When what is of this age was made, in milliseconds since 1970."""
-    return int((now - age).timestamp() * 1000)
+    return int(moment_before(now, age).timestamp() * 1000)

@@ -1,6 +1,8 @@
 """Which files of a table something still names. What is not among them may be deleted, once it is old enough.
 
-Locations are compared without their scheme, and however many slashes they have: engines differ on both (``file:/…``, ``s3a://…``).
+A file is live by its name alone, whatever folder it is named in: one and the same folder can have many names (a link, a mount, another
+bucket's name, ``%20``), and Iceberg's writers give no two files the same name. That all files are there is told by whole locations,
+without their scheme, and however many slashes they have: engines differ on both (``file:/…``, ``s3a://…``).
 """
 
 from __future__ import annotations
@@ -31,10 +33,14 @@ def place(location: str) -> str:
     return re.sub(r"/+", "/", re.sub(r"^[A-Za-z][A-Za-z0-9+.-]*:", "", location)).lstrip("/")
 
 
+def _name(location: str) -> str:
+    return location.rsplit("/", 1)[-1]
+
+
 class LiveFiles:
     """The files that a table's metadata names.
 
-    Of each only a hash is kept, so that a million files take less than 100 MB. Where two have the same hash, a file stays.
+    Of each only hashes are kept, so that a million files take less than 200 MB. Where two have the same hash, a file stays.
 
     Args:
         folder: the table's location. Files elsewhere count as live, too, but are not among the ``expected``.
@@ -46,13 +52,12 @@ class LiveFiles:
     def __init__(self, io: FileIO, folder: str) -> None:
         self._io, self._prefix = io, place(folder).rstrip("/") + "/"
         self._required: set[int] = set()
-        self._others: set[int] = set()
+        self._names: set[int] = set()
         self._read: set[int] = set()
         self.expected = 0
 
     def __contains__(self, location: str) -> bool:
-        found = hash(place(location))
-        return found in self._required or found in self._others
+        return hash(_name(location)) in self._names
 
     def is_expected(self, location: str) -> bool:
         """Whether a file is one of those that must be there."""
@@ -61,12 +66,10 @@ class LiveFiles:
     def add(self, location: str, required: bool = False) -> None:
         """Counts a file as live."""
         where = place(location)
-        found = hash(where)
-        if required and found not in self._required:
+        self._names.add(hash(_name(where)))
+        if required and (found := hash(where)) not in self._required:
             self._required.add(found)
             self.expected += where.startswith(self._prefix)
-        elif not required:
-            self._others.add(found)
 
     def add_metadata(self, metadata: TableMetadata, location: str, without: Collection[int] = ()) -> None:
         """Counts as live what one version of a table's metadata names: of every snapshot, be it of a branch, of a tag or of neither.

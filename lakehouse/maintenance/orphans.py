@@ -6,8 +6,9 @@ what would go, and that every file that must be there is there, then to delete. 
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +26,7 @@ from lakehouse.errors import LakehouseError
 from lakehouse.inspect import list_tables
 from lakehouse.maintenance.live import LiveFiles, live_segments, place
 from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
 
 # What writers of Iceberg tables name their files. Whatever else lies there is somebody's.
 _OURS = re.compile(r".+\.(parquet|avro|orc|puffin|stats|metadata\.json|metadata\.json\.gz|gz\.metadata\.json)")
@@ -32,7 +34,6 @@ _HIDDEN = re.compile(r"(^|/)[._]")
 _DELETERS = 8
 _BATCH = 1000
 _PATHS = (TableProperties.WRITE_DATA_PATH, TableProperties.WRITE_METADATA_PATH, "write.object-storage.path", "write.folder-storage.path")
-_LANDING = "the landing folder"
 
 
 class OrphansError(LakehouseError):
@@ -135,6 +136,9 @@ class OrphanFiles:
             # PyArrow's Google Cloud Storage knows no folders but those that are objects themselves: there all is listed at once.
             at_once = filesystem.type_name == "gcs"
             for info in filesystem.get_file_info(FileSelector(waiting.pop(), allow_not_found=True, recursive=at_once)):
+                # A link leads to what is somebody else's, or to what is listed anyhow.
+                if filesystem.type_name == "local" and Path(info.path).is_symlink():
+                    continue
                 if info.type == FileType.Directory and not at_once:
                     waiting.append(info.path)
                 elif info.type == FileType.File:
@@ -152,28 +156,47 @@ def _delete(filesystem: FileSystem, path: str) -> str | None:
     return None
 
 
-class Neighbours:
-    """Where else files may lie that no metadata of a table names: other tables', source files."""
+@dataclass(frozen=True)
+class _Neighbour:
+    what: str
+    folder: str
+    is_table: bool = False
 
-    def __init__(self, settings: LakehouseSettings, catalog: Catalog) -> None:
-        self._settings, self._catalog = settings, catalog
-        self._places: list[tuple[str, str]] | None = None
+
+class Neighbours:
+    """Where else files may lie that no metadata of a table names: other tables', source files.
+
+    Args:
+        templates: of pipelines whose source files are looked for, too.
+    """
+
+    def __init__(self, settings: LakehouseSettings, catalog: Catalog, templates: Iterable[TableTemplate]) -> None:
+        self._settings, self._catalog, self._templates = settings, catalog, list(templates)
+        self._places: list[_Neighbour] | None = None
 
     def check(self, table: Table) -> None:
         """Raises OrphansError where a table shares its folder with others, or it is not known whether it does."""
         name, own = ".".join(table.name()), _folder(table.location())
-        for what, folder in self._others():
-            if what != name and (folder.startswith(own) or (own.startswith(folder) and what != _LANDING)):
+        for other in self._others():
+            within = other.folder.startswith(own) or (other.is_table and own.startswith(other.folder))
+            if within and not (other.is_table and other.what == name):
                 raise OrphansError(
-                    f"{name} is in {table.location()}, where {what} is, too: its files would be taken for orphans. Move one of them."
+                    f"{name} is in {table.location()}, where {other.what} is, too: its files would be taken for orphans. Move one of them."
                 )
 
-    def _others(self) -> Sequence[tuple[str, str]]:
+    def _others(self) -> Sequence[_Neighbour]:
         if self._places is None:
-            self._places = [(_LANDING, _folder(_absolute(self._settings.landing))), *self._of_tables()]
+            self._places = [_Neighbour("the landing folder", _folder(self._settings.landing)), *self._of_sources(), *self._of_tables()]
         return self._places
 
-    def _of_tables(self) -> Iterator[tuple[str, str]]:
+    def _of_sources(self) -> Iterator[_Neighbour]:
+        for template in self._templates:
+            pipeline = template.event_stream or template.scd_type2
+            if pipeline is not None:
+                location = self._settings.fill_in(pipeline.source.path, f"{template.path}: source.path")
+                yield _Neighbour(f"the source of {template.table_name}", _folder(location))
+
+    def _of_tables(self) -> Iterator[_Neighbour]:
         for name in list_tables(self._catalog):
             try:
                 table = self._catalog.load_table(name)
@@ -181,13 +204,13 @@ class Neighbours:
                 continue  # dropped meanwhile, no Iceberg table, or not made yet
             except Exception as error:
                 raise OrphansError(f"Where {name} is cannot be found out, and so not whether others' files are its: {error}") from error
-            yield name, _folder(table.location())
-            yield from ((name, _folder(table.properties[key])) for key in _PATHS if key in table.properties)
+            yield _Neighbour(name, _folder(table.location()), is_table=True)
+            yield from (_Neighbour(name, _folder(table.properties[key]), is_table=True) for key in _PATHS if key in table.properties)
 
 
 def _folder(location: str) -> str:
+    """A folder as it is compared; a local one by the name that it has without links."""
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", location) or location.startswith("file:"):
+        path = re.sub(r"^file:(//(?=/))?", "", location)
+        location = os.path.realpath(Path(path).expanduser())
     return place(location).rstrip("/") + "/"
-
-
-def _absolute(location: str) -> str:
-    return location if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", location) else str(Path(location).absolute())

@@ -50,7 +50,8 @@ def maintain(
         run_id: stands in the snapshots that are made.
         now: by what ages are told; default: the present.
     """
-    neighbours, now = Neighbours(settings, catalog), now or datetime.now(UTC)
+    templates, now = list(templates), now or datetime.now(UTC)
+    neighbours = Neighbours(settings, catalog, templates)
     for template in (found for listed in templates for found in (listed, listed.quarantine) if found is not None):
         run = _TableRun(settings, catalog, template, dry_run, run_id, progress, now, neighbours)
         yield TableReport(template.table_name, list(run.reports(steps)))
