@@ -47,7 +47,7 @@ def maintain_tables(context: OpExecutionContext, config: MaintenanceConfig) -> N
         health, problem = _health(settings, catalog, template)
         failures += [problem] if problem else []
         # The quarantine table, the second report, has no asset: the log tells of it.
-        context.log_event(AssetObservation(asset_key(template), metadata=_metadata(done[0], health)))
+        context.log_event(AssetObservation(asset_key(template), metadata=_metadata(done[0], health, config.dry_run)))
     context.log.info(f"{len(templates)} tables, {len(failures)} failures")
     if failures:
         raise MaintenanceError("\n".join(failures) + "\nWhat is not named here is done. See what is left: lakehouse maintain --dry-run")
@@ -91,16 +91,20 @@ def _lines(report: TableReport) -> Iterator[str]:
         yield f"{report.table}: {step.step}: {step.action}. {'; '.join(filter(None, [step.detail, size]))}"
 
 
-def _metadata(report: TableReport, health: Health | None) -> dict[str, Any]:
-    """What a table's page shows, and plots over time."""
-    by_step = {step.step: step for step in report.steps if step.action in ("done", "planned")}
-    done = {
-        "maintenance/rows_deleted": by_step["retention"].rows if "retention" in by_step else 0,
-        "maintenance/files_rewritten": by_step["compact"].files if "compact" in by_step else 0,
-        "maintenance/snapshots_expired": by_step["expire"].snapshots if "expire" in by_step else 0,
-        "maintenance/files_deleted": by_step["orphans"].files if "orphans" in by_step else 0,
-        "maintenance/bytes_freed": report.freed,
-    }
+def _metadata(report: TableReport, health: Health | None, dry_run: bool) -> dict[str, Any]:
+    """What a table's page shows, and plots over time: of a dry run nothing was done."""
+    by_step = {step.step: step for step in report.steps if step.action == "done"}
+    done: dict[str, Any] = (
+        {}
+        if dry_run
+        else {
+            "maintenance/rows_deleted": by_step["retention"].rows if "retention" in by_step else 0,
+            "maintenance/files_rewritten": by_step["compact"].files if "compact" in by_step else 0,
+            "maintenance/snapshots_expired": by_step["expire"].snapshots if "expire" in by_step else 0,
+            "maintenance/files_deleted": by_step["orphans"].files if "orphans" in by_step else 0,
+            "maintenance/bytes_freed": report.freed,
+        }
+    )
     if health is None:
         return done
     return {**done, **{f"health/{name}": value for name, value in health.figures().items()}, "health/advice": health.advice}

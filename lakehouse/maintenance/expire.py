@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 from pyiceberg.exceptions import CommitFailedException
@@ -14,7 +14,6 @@ from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, AssertTableUUID, RemoveSnapshotsUpdate, TableRequirement
 
 from lakehouse.attempts import commit_until_known
-from lakehouse.maintenance.age import moment_before
 from lakehouse.pipelines import parse_duration
 from lakehouse.template import Maintenance
 
@@ -29,6 +28,14 @@ def expirable(metadata: TableMetadata, maintenance: Maintenance, now: datetime) 
     kept = {snapshot.snapshot_id for ref in metadata.refs.values() for snapshot in _kept(by_id, ref, maintenance, now)}
     oldest = _oldest(parse_duration(maintenance.keep_snapshots), now)
     return [found for found in metadata.snapshots if found.snapshot_id not in kept and found.timestamp_ms < oldest]
+
+
+def moment_before(now: datetime, age: timedelta) -> datetime:
+    """When what is of an age was made; the beginning of all time where that was before."""
+    try:
+        return now - age
+    except OverflowError:
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def expire(table: Table, maintenance: Maintenance, now: datetime, timeout: float) -> None:
@@ -65,7 +72,7 @@ class _NoFurtherRefs(AssertTableUUID):
 
     names: frozenset[str] = Field(exclude=True)
 
-    def validate(self, base_metadata: TableMetadata | None) -> None:
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]  # as PyIceberg's, not Pydantic's
         super().validate(base_metadata)
         if base_metadata is not None and (new := base_metadata.refs.keys() - self.names):
             raise CommitFailedException(f"There are branches or tags by now that there were not: {', '.join(sorted(new))}")

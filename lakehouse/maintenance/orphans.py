@@ -17,14 +17,14 @@ from pathlib import Path
 
 from pyarrow.fs import FileInfo, FileSelector, FileSystem, FileType
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchPropertyException, NoSuchTableError
+from pyiceberg.exceptions import NoSuchIcebergTableError, NoSuchPropertyException, NoSuchTableError, ValidationError
 from pyiceberg.io.pyarrow import PyArrowFileIO
 from pyiceberg.table import Table, TableProperties
 
 from lakehouse.biglake_io import LentFileIO
 from lakehouse.errors import LakehouseError
 from lakehouse.inspect import list_tables
-from lakehouse.maintenance.live import LiveFiles, live_segments, place
+from lakehouse.maintenance.live import LiveFiles, live_segments, metadata_at, place
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -77,21 +77,53 @@ class OrphanFiles:
         """How many there are. ``live`` has what is live in the table's location.
 
         Raises:
-            OrphansError: a file that must be there is not listed: it is gone, or is called otherwise than it is listed.
+            OrphansError: a file that must be there is not listed: it is gone, or is called otherwise than it is listed; or another
+                table was, or is, in the same place.
         """
         seen, files, size = 0, 0, 0
+        metadata = list[FileInfo]()
         for where in self._places():
             for info, location in self._list(where.folder):
                 if where.live is self.live and self.live.is_expected(location):
                     seen += 1
                 elif self._is_orphan(where, info, location):
                     files, size = files + 1, size + (info.size or 0)
+                    metadata += [info] if where.live is self.live and ".metadata.json" in info.base_name else []
         if seen < self.live.expected:
             raise OrphansError(
                 f"{self.live.expected - seen:,} of {self.live.expected:,} files that snapshots of {'.'.join(self._table.name())} name are "
                 f"not in {self._table.location()}; nothing is deleted. Restore them, or expire the snapshots that lack them."
             )
+        self._check_own(sorted(metadata, key=lambda info: info.mtime))
         return Orphans(files, size)
+
+    def _check_own(self, metadata: Sequence[FileInfo]) -> None:
+        """Raises OrphansError where metadata is of another table: of one that was dropped, or lost by its catalog, or is in another one.
+
+        What was there before has the oldest files, and what another catalog's runs write the newest: few have to be read.
+        """
+        for infos in (metadata, metadata[::-1]):
+            if (other := next(filter(None, map(self._table_of, infos)), self._uuid)) != self._uuid:
+                name, location = ".".join(self._table.name()), self._table.location()
+                raise OrphansError(
+                    f"{location} has metadata of another table than {name}, of one that was dropped or is in another catalog; its files "
+                    f"would be taken for orphans. Its table-uuid is {other}: register its newest metadata file to have it back; if nobody "
+                    "needs it, delete its metadata files, and do this again."
+                )
+
+    def _table_of(self, info: FileInfo) -> str | None:
+        """The UUID of the table whose metadata a file has; None where it has none, or tells of no rows."""
+        below = place(info.path).removeprefix(place(self._table.location())).lstrip("/")
+        try:
+            metadata = metadata_at(self._table.io, f"{self._table.location()}/{below}")
+        except (ValidationError, ValueError, FileNotFoundError):  # of a writer that was killed
+            return None
+        uuid = str(metadata.table_uuid)
+        return uuid if metadata.snapshots or uuid == self._uuid else None
+
+    @property
+    def _uuid(self) -> str:
+        return str(self._table.metadata.table_uuid)
 
     def delete(self, progress: Callable[[str], None]) -> Orphans:
         """Deletes them, whatever has been found before; ``live`` must be as new as the table.

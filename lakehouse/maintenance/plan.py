@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
+import pyarrow as pa
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import FileScanTask, Table
 from pyiceberg.utils.properties import property_as_bool
@@ -111,15 +112,18 @@ class _TableRun:
         past = past_retention(table, retention, self.now)
         if not past.rows:
             return StepReport("retention", "nothing")
+        action: Literal["planned", "done"] = "planned"
+        left = 0
+        if not self.dry_run:
+            made = delete_rows(table, past, self.settings.write_memory, self._hidden, Labels(self.run_id, "retention"))
+            action, planned = "done", len(past.tasks)
+            past = past.of({task.file.file_path for found in made for task in found.tasks})
+            left = planned - len(past.tasks)
         size = sum(task.file.file_size_in_bytes for task in past.tasks)
         detail = f"{past.rows:,} rows with {past.column} before {past.before:%Y-%m-%d %H:%M} UTC"
         detail += f"; {len(past.partly)} of {len(past.tasks)} files are written anew" if past.partly else f"; {len(past.whole)} files go"
-        action: Literal["planned", "done"] = "planned"
-        if not self.dry_run:
-            made = delete_rows(table, past, self.settings.write_memory, self._hidden, Labels(self.run_id, "retention"))
-            action = "done"
-            if left := len(past.tasks) - sum(len(found.tasks) for found in made):
-                detail += f"; {left} of them were changed by others meanwhile, and are left to the next run"
+        if left:
+            detail += f"; {left} others were changed meanwhile, and are left to the next run"
         return StepReport("retention", action, detail, rows=past.rows, files=len(past.tasks), bytes=size)
 
     def _compact(self) -> StepReport:
@@ -220,6 +224,9 @@ def _attempt(step: Step | Literal["pointer"], method: Callable[[], StepReport]) 
         return method()
     except LakehouseError as error:
         return StepReport(step, "failed", str(error))
+    except pa.ArrowException as error:
+        kind = type(error).__name__
+        return StepReport(step, "failed", f"{kind}: rows of a file do not fit the table. Arrow's message may show values, and is left out.")
     except Exception as error:
         return StepReport(step, "failed", f"{type(error).__name__}: {error}")
 

@@ -22,6 +22,7 @@ from pyiceberg.types import DateType, NestedField, PrimitiveType, TimestamptzTyp
 
 from lakehouse.days import DAY, event_time, format_days
 from lakehouse.errors import TableMismatchError
+from lakehouse.maintenance.expire import moment_before
 from lakehouse.maintenance.replace import Labels, Replacement, replace_files
 from lakehouse.pipelines import parse_duration
 from lakehouse.read import rows_of
@@ -54,6 +55,11 @@ class PastRetention:
         """The files that go or are written anew."""
         return [*self.whole, *(task for task, _ in self.partly)]
 
+    def of(self, files: Collection[str]) -> PastRetention:
+        """What of it is in some files."""
+        whole = [task for task in self.whole if task.file.file_path in files]
+        return PastRetention(self.column, self.before, whole, [found for found in self.partly if found[0].file.file_path in files])
+
 
 def past_retention(table: Table, retention: str, now: datetime) -> PastRetention:
     """What is older than a retention such as ``400d on event_timestamp``.
@@ -61,7 +67,7 @@ def past_retention(table: Table, retention: str, now: datetime) -> PastRetention
     Days and weeks end at midnight UTC: a day goes as a whole, which of a table that is partitioned by it costs no reading.
     """
     duration, column = retention.split(" on ")
-    before = now.astimezone(UTC) - parse_duration(duration)
+    before = moment_before(now.astimezone(UTC), parse_duration(duration))
     if duration[-1] in "dw":
         before = before.replace(hour=0, minute=0, second=0, microsecond=0)
     field = table.schema().find_field(column)

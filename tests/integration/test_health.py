@@ -121,6 +121,7 @@ def test_the_job_maintains_what_says_so_and_tells_of_failures_last(lakehouse: La
         config: dict[str, Any] = {"ops": {"maintain_tables": {"config": {"tables": ["lake.other"], "dry_run": True}}}}
         assert job.execute_in_process(instance=instance, run_config=config).success
         assert observed(instance, "other")["health/files"] == 0
+        assert not [name for name in observed(instance, "other") if name.startswith("maintenance/")]  # nothing was done
 
 
 def observed(instance: DagsterInstance, name: str) -> dict[str, Any]:

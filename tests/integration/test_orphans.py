@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from maintaining import EVENTS, LATER, events, ids, step, take
+from maintaining import EVENTS, LATER, events, files_of, ids, step, take
 from pyiceberg.catalog.sql import SqlCatalog
 
 from lakehouse.health import Health, check_health
+from lakehouse.maintenance import retention as retention_module
 from lakehouse.template import TableTemplate
 
 if TYPE_CHECKING:
@@ -83,3 +86,61 @@ def test_source_files_in_a_tables_folder_stay(lakehouse: Lakehouse) -> None:
     found = step(lakehouse, template, "orphans", LATER)
     assert (found.action, "source" in found.detail) == ("failed", True)
     assert file.exists()
+
+
+def test_the_files_of_a_table_that_was_in_the_same_place_stay(lakehouse: Lakehouse) -> None:
+    """As where it was dropped by mistake, or its catalog was lost, and `apply` made it anew."""
+    template, folder = stream(lakehouse)
+    old = lakehouse.table("lake.events")
+    lakehouse.catalog.drop_table("lake.events")
+    template = events(lakehouse)
+    take(lakehouse, template, 7)
+    before = files_of(lakehouse)
+    found = step(lakehouse, template, "orphans", LATER)
+    assert (found.action, str(old.metadata.table_uuid) in found.detail) == ("failed", True)
+    assert before <= files_of(lakehouse)
+    lakehouse.catalog.drop_table("lake.events")  # as if another catalog's table was younger
+    lakehouse.catalog.register_table("lake.events", old.metadata_location)
+    assert step(lakehouse, template, "orphans", LATER).action == "failed"
+    assert before <= files_of(lakehouse)
+    # Nobody needs it: then, and with what a writer leaves that was killed, the rest goes.
+    other = [path for path in (folder / "metadata").glob("*.metadata.json") if str(old.metadata.table_uuid) not in path.read_text()]
+    for path in other:
+        path.unlink()
+    (folder / "metadata" / "00000-killed.metadata.json").write_text('{"format-ver')
+    found = step(lakehouse, template, "orphans", LATER)
+    assert (found.action, ids(lakehouse)) == ("done", [0, 1, 2])
+    assert not (folder / "metadata" / "00000-killed.metadata.json").exists()
+
+
+def test_a_retention_says_what_was_deleted(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = events(lakehouse, EVENTS.replace("keep_at_least: 1", "keep_at_least: 1, retention: 1d on at"))
+    for number in range(4):
+        take(lakehouse, template, number, number + 10)
+    commit = retention_module.replace_files
+
+    def delete_first(*arguments: Any) -> Any:
+        lakehouse.table("lake.events").delete("at < '2024-01-02T00:00:00+00:00'")
+        return commit(*arguments)
+
+    monkeypatch.setattr(retention_module, "replace_files", delete_first)
+    found = step(lakehouse, template, "retention")
+    assert (found.rows, found.files, ids(lakehouse)) == (4, 2, [])
+    assert found.detail.endswith("; 2 files go; 2 others were changed meanwhile, and are left to the next run")
+
+
+def test_values_of_rows_are_in_no_message(lakehouse: Lakehouse) -> None:
+    """As of a file by another writer, whose values do not fit."""
+    text = EVENTS.replace("    partition_spec: [{column: at, transform: day}]\n", "").replace(
+        "type: timestamptz", "type: timestamptz, pii: true"
+    )
+    template, _ = stream(lakehouse, text, count=6)
+    [path, *_] = [task.file.file_path.removeprefix("file://") for task in lakehouse.table("lake.events").scan().plan_files()]
+    rows = pq.read_table(path)
+    field = rows.schema.field("at").with_type(pa.timestamp("ns", "UTC"))
+    late = pa.array([1704067200987654321], field.type)
+    pq.write_table(rows.set_column(rows.schema.get_field_index("at"), field, late), path)
+    found = step(lakehouse, template, "compact")
+    assert found.action == "failed"
+    assert "987654321" not in found.detail
+    assert "ArrowInvalid" in found.detail

@@ -202,6 +202,11 @@ run "a_template_may_decline_optimizers" {
     condition     = keys(aws_glue_catalog_table_optimizer.this) == ["web.visits/retention"]
     error_message = "compact: false, remove_orphans: false"
   }
+
+  assert {
+    condition     = one(one(one(aws_glue_catalog_table_optimizer.this["web.visits/retention"].configuration).retention_configuration).iceberg_configuration).clean_expired_files == false
+    error_message = "remove_orphans: false keeps the files of expired snapshots, too"
+  }
 }
 
 run "refuses_an_optimizer_that_glue_has_not" {

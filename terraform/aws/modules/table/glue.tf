@@ -71,7 +71,7 @@ resource "aws_glue_catalog_table_optimizer" "this" {
         iceberg_configuration {
           snapshot_retention_period_in_days = retention_configuration.value.keep_snapshots_days
           number_of_snapshots_to_retain     = retention_configuration.value.keep_at_least
-          clean_expired_files               = true
+          clean_expired_files               = retention_configuration.value.remove_orphans
         }
       }
     }
