@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SCOPES = ("https://www.googleapis.com/auth/cloud-platform",)
 # The APIs whose resources have policies, by the first part of a resource's name that is theirs alone.
-_POLICY_APIS = {"taxonomies": ("datacatalog", "v1"), "connections": ("bigqueryconnection", "v1")}
+_POLICY_APIS = {"taxonomies": ("datacatalog", "v1"), "connections": ("bigqueryconnection", "v1"), "catalogs": ("biglake", "v1")}
 _PROJECT_API = ("cloudresourcemanager", "v3")
 # Seconds: of one attempt, and of all of a call's.
 TIMEOUT, PATIENCE = 30.0, 60.0
@@ -169,12 +169,17 @@ class BigQuery:
                 return []
 
     def policy(self, resource: str) -> list[dict[str, Any]]:
-        """The bindings of a policy tag, a taxonomy, a connection or a project, roles with members, by its resource name.
+        """The bindings of a policy tag, a taxonomy, a connection, a catalog or a project, roles with members, by its resource name.
 
-        https://cloud.google.com/data-catalog/docs/reference/rest/v1/projects.locations.taxonomies.policyTags/getIamPolicy
+        https://cloud.google.com/data-catalog/docs/reference/rest/v1/projects.locations.taxonomies.policyTags/getIamPolicy and, alone
+        with a GET, https://docs.cloud.google.com/lakehouse/docs/reference/rest/v1/projects.catalogs/getIamPolicy
         """
+        action, body = ":getIamPolicy", {"options": {"requestedPolicyVersion": 3}}
         with _errors(f"The policy of {resource} cannot be read"):
-            answer = self._ask(resource, ":getIamPolicy", {"options": {"requestedPolicyVersion": 3}})
+            if "/catalogs/" in resource:
+                answer = self._ask(resource, f"{action}?options.requestedPolicyVersion=3")
+            else:
+                answer = self._ask(resource, action, body)
         return list(answer.get("bindings") or [])
 
     def enforces(self, taxonomy: str) -> bool:

@@ -1,6 +1,7 @@
 """What BigQuery shows to whom, and what of it the templates do not say: policy tags, who reads what they hide, access to datasets.
 
-It looks where Terraform grants. What it cannot see: access from groups and folders, and to the buckets.
+It looks where Terraform grants. What it cannot see: access from groups and folders, to the buckets, and to single namespaces and
+tables of the catalog.
 """
 
 from __future__ import annotations
@@ -35,10 +36,8 @@ _SEES_TAG: dict[Literal["restricted", "internal"], tuple[Role, ...]] = {
     "restricted": ("writer", "admin"),
     "internal": ("reader", "writer", "admin"),
 }
-# By these the reader would get at the files, at an entry without tags, or past them.
-_NOT_THE_READERS = re.compile(
-    r"roles/(owner|editor|viewer|bigquery\.(?!jobUser$)|biglake\.|storage\.|datacatalog\.(categoryFineGrainedReader|admin)|iam\.)"
-)
+# All that the reader needs in the project. By any other role, or one made by hand, it may get at files, or past the tags.
+_READERS_IN_PROJECT = "roles/bigquery.jobUser"
 _EVERYONE = {"allUsers", "allAuthenticatedUsers", "projectReaders", "projectWriters"}
 
 
@@ -59,6 +58,7 @@ def live_findings(settings: LakehouseSettings, templates: Iterable[TableTemplate
             for level, tag in _tags(tags).items()
         ),
         _Look("The connection's bindings", lambda: _of_connection(bigquery, settings.bigquery_connection or "", roles)),
+        _Look("The catalog's bindings", lambda: _of_catalog(bigquery, settings.warehouse_uri.rpartition("/")[2], roles)),
         _Look("The project's bindings", lambda: _of_project(bigquery, roles)),
         *(_Look("The dataset's access", lambda name=name: _of_dataset(bigquery, name, roles), name) for name in _names(tables)),
         *(
@@ -128,7 +128,7 @@ def _of_table(bigquery: BigQuery, template: TableTemplate, tags: PolicyTags) -> 
         yield finding("excessive", "Its entry has no connection, and so its columns' tags do not count.", _APPLY)
     wide, narrow, others = _compared(entry, template, tags)
     if wide:
-        yield finding("excessive", "Their policy tag is missing, or wider than the template says.", _APPLY, wide)
+        yield finding("excessive", "Their policy tag is missing, another's, or wider than the template says.", _APPLY, wide)
     if others:
         yield finding("excessive", "Their policy tag is none of the templates': who reads them is not known.", _FORCE, others)
     if narrow:
@@ -156,13 +156,13 @@ def _of_others(bigquery: BigQuery, namespace: str, known: Collection[str], wareh
 
 
 def _compared(entry: Entry, template: TableTemplate, tags: PolicyTags) -> tuple[list[str], list[str], list[str]]:
-    """The fields whose tag is wider than the template's, narrower, and another's."""
+    """The fields whose tag is wider than the template's, narrower, and another's, which may be either."""
     wanted = access_levels(template)
     wide, narrow, others = list[str](), list[str](), list[str]()
     for path, field in leaves(entry.fields):
         has, level = tags.level(tags_of(field)), wanted.get(path.partition(".")[0], "restricted")
-        if has is None:
-            (narrow if level == "public" else others).append(path)
+        if has is None:  # of a restricted column the next commit sets it right
+            {"public": narrow, "internal": others, "restricted": wide}[level].append(path)
         elif ORDER[has] < ORDER[level]:
             wide.append(path)
         elif ORDER[has] > ORDER[level] and path.partition(".")[0] in {column.name for column in template.columns}:
@@ -213,13 +213,24 @@ def _of_tag(bigquery: BigQuery, tag: str, level: Literal["restricted", "internal
 
 def _of_connection(bigquery: BigQuery, connection: str, roles: Mapping[str, Role]) -> Iterator[Finding]:
     """Who may make an entry of any file in the warehouse, without a tag."""
-    for binding in bigquery.policy(connection):
+    return _beside_the_pipelines(bigquery, connection, roles, "may use the connection: it can show itself files of the warehouse")
+
+
+def _of_catalog(bigquery: BigQuery, catalog: str, roles: Mapping[str, Role]) -> Iterator[Finding]:
+    """Who may ask the catalog, which lends files. It has the name of the warehouse's bucket."""
+    resource = f"projects/{bigquery.project}/catalogs/{catalog}"
+    return _beside_the_pipelines(bigquery, resource, roles, "has a right to the catalog: it may be lent files of the warehouse")
+
+
+def _beside_the_pipelines(bigquery: BigQuery, resource: str, roles: Mapping[str, Role], what: str) -> Iterator[Finding]:
+    """Everybody but writer and admin who holds a role on what opens the warehouse's files."""
+    for binding in bigquery.policy(resource):
         for member in binding.get("members") or []:
             role, permissions = roles.get(_email(member)), (str(binding.get("role")),)
             if role in ("writer", "admin"):
                 continue
             who = "The reader" if role else "It is none of the three service accounts, and"
-            message = f"{who} may use the connection: it can show itself files of the warehouse, where no column is hidden."
+            message = f"{who} {what}, where no column is hidden."
             yield Finding("excessive" if role else "foreign", message, _TAKE_AWAY, "", "", _email(member), permissions)
 
 
@@ -229,8 +240,8 @@ def _of_project(bigquery: BigQuery, roles: Mapping[str, Role]) -> Iterator[Findi
         name = str(binding.get("role"))
         for member in binding.get("members") or []:
             role = roles.get(_email(member))
-            if role == "reader" and _NOT_THE_READERS.match(name):
-                message = "The reader may do it in all of the project: it gets at more than its columns."
+            if role == "reader" and name != _READERS_IN_PROJECT:
+                message = "The reader may do it in all of the project, and needs to run queries only: it may get at more than its columns."
                 yield Finding("excessive", message, _TAKE_AWAY, "", "", _email(member), (name,))
             elif role is None and name == _FINE_GRAINED_READER:
                 message = "It is none of the three service accounts, and reads what hides behind every policy tag of the project."

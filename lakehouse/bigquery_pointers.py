@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NoReturn
 
+from pyiceberg.serializers import FromInputFile
 from pyiceberg.table import Table
 
 from lakehouse.bigquery import BigQuery, BigQueryError, Entry
 from lakehouse.bigquery_schema import Field, comparable, leaves, tag_keys
 from lakehouse.errors import GovernanceError
 from lakehouse.pointers import Pointer, PointerConflictError, PointerError, PointerUnreachableError, remedy
-from lakehouse.policy_tags import PolicyTags, tagged_fields
+from lakehouse.policy_tags import PolicyTags, Shown, tagged_fields
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 
@@ -29,6 +30,8 @@ class BigQueryPointers:
 
     def __init__(self, settings: LakehouseSettings) -> None:
         self._settings, self._tags = settings, PolicyTags.of(settings)
+        # Of metadata files that entries named, none of which ever changes: the table's id, and its columns' names by their ids.
+        self._columns: dict[str, tuple[Any, dict[int, str]]] = {}
 
     @cached_property
     def _bigquery(self) -> BigQuery:
@@ -53,7 +56,13 @@ class BigQueryPointers:
         found = [f"The policy tags of {', '.join(untagged)} are not the template's."] if untagged else []
         if _without_tags(wanted) != _without_tags(entry.fields):
             found.append("Its columns are not the table's.")
-        return found if entry.external.get("connectionId") else [*found, "It has no connection, without which no tag counts."]
+        if not (connection := entry.external.get("connectionId")):
+            found.append("It has no connection, without which no tag counts.")
+        elif _connection(connection) != _connection(self._settings.bigquery_connection or ""):
+            found.append("Its connection is another than LAKEHOUSE_BIGQUERY_CONNECTION.")
+        if entry.external.get("autodetect"):
+            found.append("It takes its columns from the files (autodetect), where none has a tag.")
+        return found
 
     def check(self, template: TableTemplate | None, table: Table, pointer: Pointer | None) -> None:
         """Raises SettingsError where a tag is needed and not known, TableMismatchError where BigQuery lacks a type."""
@@ -108,17 +117,38 @@ class BigQueryPointers:
     def _fields(self, template: TableTemplate | None, table: Table, entry: Entry | None, lower: bool = False) -> list[Field]:
         if template is not None:
             self._tags.check(template)
-        return tagged_fields(table, template, self._tags, entry.fields if entry else (), lower)
+        held, shown = (entry.fields, self.shown(table, entry)) if entry else ((), {})
+        return tagged_fields(table, template, self._tags, held, shown, lower)
+
+    def shown(self, table: Table, entry: Entry) -> Shown | None:
+        """Which column of the table is which of the entry's, by the Iceberg field ids in the metadata file that it names.
+
+        Returns:
+            None where that cannot be read any more, or is another table's.
+        """
+        if (location := entry.metadata_location) is None:
+            return None
+        if location == table.metadata_location:
+            return {field.name: field.name for field in table.schema().fields}
+        if location not in self._columns:
+            try:
+                then = FromInputFile.table_metadata(table.io.new_input(location))
+            except Exception:  # expired, or somebody named a file that is none
+                return None
+            self._columns[location] = then.table_uuid, {field.field_id: field.name for field in then.schema().fields}
+        uuid, names = self._columns[location]
+        if uuid != table.metadata.table_uuid:
+            return None
+        return {field.name: names[field.field_id] for field in table.schema().fields if field.field_id in names}
 
     def _external(self, table: Table, before: Mapping[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in before.items() if key != "schema"}
-        connection = before.get("connectionId") or self._settings.bigquery_connection
         return {
             **kept,
             "sourceFormat": "ICEBERG",
             "sourceUris": [table.metadata_location],
             "autodetect": False,  # it would put columns without tags in the place of these
-            "connectionId": connection,
+            "connectionId": self._settings.bigquery_connection,
         }
 
     def _check_tags(self, name: str, fields: Sequence[Field], entry: Entry) -> None:
@@ -159,6 +189,13 @@ def labels_of(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _label(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "_", text.lower())[:63]
+
+
+def _connection(name: str) -> tuple[str, ...]:
+    """Location and name: an answer may have the project's number, and dots for slashes."""
+    parts = name.split("/")
+    location, own = (parts[-3], parts[-1]) if len(parts) > 3 else (("", *name.split("."))[-2:])
+    return location.lower(), own
 
 
 def _name(table: Table) -> str:

@@ -12,8 +12,9 @@ from lakehouse.bigquery import Entry
 from lakehouse.bigquery_pointers import BigQueryPointers
 from lakehouse.bigquery_schema import bigquery_fields
 from lakehouse.catalog import load_newest
+from lakehouse.errors import PermissionOrderError
 from lakehouse.pointers import PointerConflictError
-from lakehouse.policy_tags import PolicyTags, tag_changes
+from lakehouse.policy_tags import PolicyTags, opened_names, tag_changes
 from lakehouse.renames import FORMER_NAMES, former_names_property
 from lakehouse.schema_plan import Change
 from lakehouse.table_plan import TablePlan
@@ -41,10 +42,26 @@ class GcpTables(CatalogTables):
                 table.transaction().set_properties(wanted).commit_transaction()
 
     def check(self, plan: TablePlan) -> None:
-        """Raises as ``check_create``, before the table is changed."""
-        if self._settings.bigquery_connection:
-            PolicyTags.of(self._settings).check(plan.template)
-            bigquery_fields(plan.schema)
+        """Before the table is changed: narrow before, widen after.
+
+        Raises:
+            PermissionOrderError: a column is to get a name that BigQuery shows to more people; else as ``check_create``.
+        """
+        if not self._settings.bigquery_connection:
+            return
+        tags, name = PolicyTags.of(self._settings), plan.template.table_name
+        tags.check(plan.template)
+        bigquery_fields(plan.schema)
+        if not (onto := plan.renamed_onto) or (pointer := self._pointers.read(name)) is None:
+            return
+        ids = {field.name: field.field_id for field in plan.schema.fields if field.name in onto}
+        shown = self._pointers.shown(plan.table, pointer.entry)
+        if opened := opened_names(plan.table, plan.template, tags, pointer.entry.fields, shown, ids):
+            raise PermissionOrderError(
+                f"{name}: {', '.join(opened)} would be another column, and BigQuery still shows this name to more than may read that "
+                "one: a pipeline with the older template could show it to them. Give the column that has the name now the narrower "
+                "access_level first, lakehouse apply, and have the pipelines use that template; then rename."
+            )
 
     def entry_changes(self, template: TableTemplate, table: Table) -> list[Change]:
         """What differs in BigQuery, but for what follows every commit by itself. Raises PointerError."""
@@ -55,8 +72,8 @@ class GcpTables(CatalogTables):
             yield Change("register-table", "", "", "in BigQuery")
             return
         entry: Entry = pointer.entry
-        yield from tag_changes(table, template, PolicyTags.of(self._settings), entry.fields)
-        if template.description and template.description != entry.description:
+        yield from tag_changes(table, template, PolicyTags.of(self._settings), entry.fields, self._pointers.shown(table, entry))
+        if (template.description or "").strip() not in ("", entry.description.strip()):
             yield Change("describe-table", "", entry.description or "no description", template.description)
 
     # Another came between reading and changing the entry: read again.

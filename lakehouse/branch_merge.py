@@ -17,7 +17,7 @@ def merge_and_follow(
 ) -> tuple[list[TableChange], list[Moved]]:
     """Merges a branch into another, see ``branches.merge``. Where that is main, moves what points at the tables that changed.
 
-    Where nothing is left to be merged, what points at any table is moved: a merge before this one may have been killed.
+    Where nothing is left to be merged, what points at all tables is looked at: a merge before this one may have been killed.
 
     Args:
         at: the hash that the branch must still have.

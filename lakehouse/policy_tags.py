@@ -5,7 +5,7 @@ Knows the rules and no client: ``bigquery_tables.py`` makes it so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,7 @@ AccessLevel = Literal["public", "internal", "restricted"]
 # From the widest to the narrowest.
 ORDER: dict[AccessLevel, int] = {"public": 0, "internal": 1, "restricted": 2}
 _WIDENS = "more people could read it; it needs --allow-breaking"
+_REPLACES = "somebody set it on purpose, and others could read it then; it needs --allow-breaking"
 
 
 def access_levels(template: TableTemplate) -> dict[str, AccessLevel]:
@@ -75,49 +76,84 @@ class PolicyTags:
                 raise SettingsError(f"{template.table_name}: {error}") from None
 
 
-def tagged_fields(table: Table, template: TableTemplate | None, tags: PolicyTags, held: Iterable[Field], lower: bool) -> list[Field]:
+# The columns of a table by their names, and what each is called in the entry; one that the entry does not show yet is not in it.
+Shown = Mapping[str, str]
+
+
+def tagged_fields(
+    table: Table, template: TableTemplate | None, tags: PolicyTags, held: Iterable[Field], shown: Shown | None, lower: bool = False
+) -> list[Field]:
     """The fields of a table's entry in BigQuery, each that holds values with its policy tag, if only an empty list.
 
-    A column that no template describes keeps its tag, or gets the narrowest where it is new. What else was set on a field stays.
+    A column that no template describes keeps its tag, or gets the narrowest where it is new. Another's tag stays, but on a restricted
+    column. What else was set on a field stays.
 
     Args:
         table: the live table, whose schema the entry gets.
         held: the fields that the entry has now.
+        shown: which of them is which column; None where that is not known: the narrowest tag of a column's names counts then.
         lower: whether a column may get a wider tag than it holds. Without it the narrower of both counts, whatever was renamed.
 
     Raises:
         SettingsError: a tag that is needed is not known; TableMismatchError: BigQuery does not have a column's type.
     """
     fields, before = bigquery_fields(table.schema()), dict(all_fields(held))
-    levels, former = _levels(table, template), _former_names(template)
+    levels, names = _levels(table, template), _names_before(table, template, shown)
     for path, field in all_fields(fields):
-        own = before.get(path)
-        field.update({key: value for key, value in (own or {}).items() if key not in (*field, "policyTags", "fields")})
+        column, _, rest = path.partition(".")
+        own = [before[was] for was in (_path(name, rest) for name in names[column]) if was in before]
+        field.update({key: value for found in own[:1] for key, value in found.items() if key not in (*field, "policyTags", "fields")})
         if field.get("fields"):
             continue
-        column, _, rest = path.partition(".")
-        older = [before[name] for name in (_path(other, rest) for other in former.get(column, ())) if name in before]
-        known = [tags_of(found) for found in ([own] if own is not None else older)]
-        names = _names(tags, levels.get(column), known, lower)
-        field["policyTags"] = {"names": list(names)}
+        # A leaf that is new in a struct is no wider than the others.
+        found = own or ([leaf for name in names[column] for leaf in _leaves_of(before, name)] if column in levels else [])
+        field["policyTags"] = {"names": list(_names(tags, levels.get(column), [tags_of(leaf) for leaf in found], lower))}
     return fields
 
 
-def tag_changes(table: Table, template: TableTemplate, tags: PolicyTags, held: Iterable[Field]) -> Iterator[Change]:
-    """What `plan` says of the tags that an entry has: a narrower one is safe, a wider one or none breaking."""
+def opened_names(
+    table: Table, template: TableTemplate, tags: PolicyTags, held: Iterable[Field], shown: Shown | None, columns: Mapping[str, int]
+) -> list[str]:
+    """Names under which the entry shows more than it should of the columns that are to get them.
+
+    A pipeline with an older template might show the one under the tag of the other, before `apply` has moved the entry.
+
+    Args:
+        columns: the names, each with the Iceberg field id that it is to have.
+    """
+    before, levels, names = dict(all_fields(held)), access_levels(template), _names_before(table, template, shown)
+    live = {field.field_id: field.name for field in table.schema().fields}
+
+    def held_by(column: str, unknown: AccessLevel) -> list[AccessLevel]:
+        return [tags.level(tags_of(leaf)) or unknown for leaf in _leaves_of(before, column)]
+
+    found = []
+    for name, field_id in columns.items():
+        to_come = [levels.get(name, "restricted")]
+        for former in names[live[field_id]] if field_id in live else ():
+            to_come += held_by(former, "restricted")
+        if any(ORDER[level] < max(ORDER[wanted] for wanted in to_come) for level in held_by(name, "public")):
+            found.append(name)
+    return sorted(found)
+
+
+def tag_changes(table: Table, template: TableTemplate, tags: PolicyTags, held: Iterable[Field], shown: Shown | None) -> Iterator[Change]:
+    """What `plan` says of the tags that an entry has: a narrower one is safe, a wider one or none breaking, as is another's."""
     live, levels = {path for path, _ in leaves(bigquery_fields(table.schema()))}, _levels(table, template)
-    for path, field in leaves(held):
-        wanted = levels.get(path.partition(".")[0])
-        if path not in live or wanted is None:
-            continue
+    columns = {was: column for column, was in (shown or {}).items()}
+    for was, field in leaves(held):
+        name, _, rest = was.partition(".")
+        column = columns.get(name, "") if shown is not None else name
+        path, wanted = _path(column, rest), levels.get(column)
         has = tags.level(tags_of(field))
-        if has == wanted:
+        if path not in live or wanted is None or has == wanted:
             continue
         before, after = _words(has), _words(wanted)
-        if has is not None and ORDER[has] < ORDER[wanted]:
+        if wanted == "restricted" or (has is not None and ORDER[has] < ORDER[wanted]):
             yield Change("tag-column", path, before, after)
         else:
-            yield Change("untag-column" if wanted == "public" else "tag-column", path, before, after, "breaking", _WIDENS)
+            note = _REPLACES if has is None else _WIDENS
+            yield Change("untag-column" if wanted == "public" else "tag-column", path, before, after, "breaking", note)
 
 
 def _words(level: AccessLevel | None) -> str:
@@ -127,11 +163,12 @@ def _words(level: AccessLevel | None) -> str:
 def _names(tags: PolicyTags, level: AccessLevel | None, held: Sequence[Sequence[str]], lower: bool) -> Sequence[str]:
     """The tags of one field, from the level that the template says and those that it, or what it was renamed from, holds."""
     if level is None:
-        return held[0] if held else tags.names("restricted")
+        return max(held, key=lambda names: ORDER[tags.level(names) or "restricted"], default=tags.names("restricted"))
     if lower or not held:
         return tags.names(level)
     levels = [tags.level(names) for names in held]
-    if None in levels:  # somebody set another tag on purpose: whether the template's is narrower, nobody knows
+    # Somebody set another tag on purpose: whether the template's is narrower, nobody knows. Who reads the restricted, the template says.
+    if None in levels and "restricted" not in (level, *levels):
         return held[levels.index(None)]
     return tags.names(max((level, *(known for known in levels if known is not None)), key=ORDER.__getitem__))
 
@@ -144,8 +181,20 @@ def _levels(table: Table, template: TableTemplate | None) -> dict[str, AccessLev
     return {matched[column.name].name: levels[column.name] for column in template.columns if column.name in matched}
 
 
-def _former_names(template: TableTemplate | None) -> dict[str, list[str]]:
-    return {column.name: column.renamed_from for column in template.columns} if template else {}
+def _names_before(table: Table, template: TableTemplate | None, shown: Shown | None) -> dict[str, Collection[str]]:
+    """Under which names the entry may show each column."""
+    if shown is not None:
+        return {field.name: [shown[field.name]] if field.name in shown else [] for field in table.schema().fields}
+    consumed = consumed_names(table)
+    former = {column.name: column.renamed_from for column in template.columns} if template else {}
+    return {
+        field.name: dict.fromkeys((field.name, *former.get(field.name, ()), *sorted(consumed[field.field_id])))
+        for field in table.schema().fields
+    }
+
+
+def _leaves_of(fields: Mapping[str, Field], column: str) -> list[Field]:
+    return [field for path, field in fields.items() if path.partition(".")[0] == column and not field.get("fields")]
 
 
 def _path(column: str, rest: str) -> str:

@@ -28,11 +28,22 @@ from google.oauth2 import service_account
 PROJECT, LOCATION = "lake-project", "europe-west3"
 CONNECTION = f"projects/{PROJECT}/locations/{LOCATION}/connections/lakehouse"
 TAXONOMY = f"projects/{PROJECT}/locations/{LOCATION}/taxonomies/1"
+CATALOG = f"projects/{PROJECT}/catalogs/warehouse"
 RESTRICTED, INTERNAL = f"{TAXONOMY}/policyTags/10", f"{TAXONOMY}/policyTags/20"
 READER, WRITER, ADMIN = (f"lakehouse-{role}@{PROJECT}.iam.gserviceaccount.com" for role in ("reader", "writer", "admin"))
-POLICY_APIS = ("DATACATALOG", "BIGQUERYCONNECTION", "CLOUDRESOURCEMANAGER")
+POLICY_APIS = ("DATACATALOG", "BIGQUERYCONNECTION", "BIGLAKE", "CLOUDRESOURCEMANAGER")
 FINE_GRAINED_READER = "roles/datacatalog.categoryFineGrainedReader"
 _CUSTOM = f"projects/{PROJECT}/roles/lakehouse_{{}}"
+# What a role on a dataset lets its holder do with the tables there.
+_READS = frozenset({"get", "list", "query"})
+_MAY = {
+    "READER": _READS,
+    "WRITER": _READS | {"insert", "patch", "delete"},
+    "OWNER": _READS | {"insert", "patch", "delete"},
+    "roles/bigquery.dataViewer": _READS,
+    _CUSTOM.format("tables_mover"): frozenset({"patch"}),
+    _CUSTOM.format("tables_admin"): _READS | {"insert", "patch", "delete"},
+}
 _REASONS = {400: "invalid", 401: "authError", 403: "accessDenied", 404: "notFound", 409: "duplicate", 412: "conditionNotMet",
             429: "rateLimitExceeded", 500: "internalError", 503: "backendError"}  # fmt: skip
 _KEY = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -94,10 +105,10 @@ class BigQueryServer:
         tables: the API's resources, by ``dataset.table``.
         states: every resource that a table ever was, in their order.
         access: the access entries of each dataset, which must be there before its tables.
-        policies: the bindings of each policy tag, of the taxonomy, the connection and the project, by resource name.
+        policies: the bindings of each policy tag, of the taxonomy, the connection, the catalog and the project, by resource name.
         taxonomies: what each taxonomy enforces.
         drops_tags: paths of fields whose policy tags get lost.
-        caller_of: the service account that a token is of, for logins somewhere else than here.
+        logged_in: the service account of the tokens that were given somewhere else than here.
         read: the rows of the table that a metadata file describes, as the connection's service account opens its files.
     """
 
@@ -110,7 +121,7 @@ class BigQueryServer:
         self.taxonomies: dict[str, list[str]] = {}
         self.faults: list[Fault] = []
         self.drops_tags: set[str] = set()
-        self.caller_of: Callable[[str], str | None] = lambda token: None
+        self.logged_in = ""
         self.read = read_rows
         self._etags = (f"etag-{number}" for number in itertools.count(1))
         self._lock, self._stopping = threading.RLock(), threading.Event()
@@ -135,11 +146,15 @@ class BigQueryServer:
         """What Terraform makes, but no dataset."""
         for kept in (self.calls, self.tables, self.states, self.access, self.faults, self.drops_tags):
             kept.clear()
-        self.caller_of, self.read = lambda token: None, read_rows
+        self.logged_in, self.read = "", read_rows
         self.taxonomies = {TAXONOMY: ["FINE_GRAINED_ACCESS_CONTROL"]}
         self.policies = {
             TAXONOMY: [],
             CONNECTION: [{"role": _CUSTOM.format("connection_user"), "members": [f"serviceAccount:{who}" for who in (WRITER, ADMIN)]}],
+            CATALOG: [
+                {"role": _CUSTOM.format("committer"), "members": [f"serviceAccount:{WRITER}"]},
+                {"role": "roles/biglake.admin", "members": [f"serviceAccount:{ADMIN}"]},
+            ],
             f"projects/{PROJECT}": [
                 {"role": "roles/owner", "members": ["user:owner@example.com"]},
                 {"role": "roles/bigquery.jobUser", "members": [f"serviceAccount:{who}" for who in (READER, WRITER, ADMIN)]},
@@ -197,7 +212,9 @@ class BigQueryServer:
         self._store(table, {**self.tables[table], **parts})
 
     def tag_by_hand(self, table: str, path: str, *names: str) -> None:
-        """Gives a field other policy tags."""
+        """Gives a field other policy tags, which there are from then on."""
+        for name in names:
+            self.policies.setdefault(name, [])
         fields = json.loads(json.dumps(self.tables[table]["schema"]["fields"]))
         dict(_leaves(fields))[path]["policyTags"] = {"names": list(names)}
         self.change(table, schema={"fields": fields})
@@ -222,7 +239,7 @@ class BigQueryServer:
             return 200, {"access_token": f"token:{_caller(body)}", "expires_in": 3600, "token_type": "Bearer"}
         name, act = self._route(method, path, headers, body)
         scheme, _, token = headers.get("Authorization", "").partition(" ")
-        caller = token.removeprefix("token:") if token.startswith("token:") else self.caller_of(token)
+        caller = token.removeprefix("token:") if token.startswith("token:") else self.logged_in if token.startswith("ya29.") else ""
         status: int
         with self._lock:
             fault = next((f for f in self.faults if fnmatch.fnmatchcase(name, f.pattern) and (f.times is None or f.met < f.times)), None)
@@ -231,7 +248,6 @@ class BigQueryServer:
         if fault is not None:
             fault.before()
         with self._lock:
-            caller = caller or ""
             try:
                 if scheme != "Bearer" or not caller:
                     raise Problem(401, "Request is missing required authentication credential.")
@@ -250,24 +266,34 @@ class BigQueryServer:
         parts = [unquote(part) for part in path.split("/") if part]
         if path.endswith(":getIamPolicy"):  # after v1 or v3
             resource = unquote(path).split("/", 2)[2].removesuffix(":getIamPolicy")
-            return f"POST policies/{resource}", lambda caller: self._policy(resource)
+            verb = "GET" if resource.startswith(f"projects/{PROJECT}/catalogs/") else "POST"  # the catalog's alone is a GET
+            return f"{method} policies/{resource}", lambda caller: self._policy(resource if method == verb else "")
         if unquote(path).partition("/v1/")[2] in self.taxonomies:
             name = unquote(path).partition("/v1/")[2]
             return f"GET {name}", lambda caller: {"name": name, "activatedPolicyTypes": self.taxonomies[name]}
         match parts[3:]:  # after bigquery/v2/projects
             case [_, "datasets", dataset, "tables"] if method == "POST":
-                return f"POST tables/{dataset}", lambda caller: self._insert(dataset, body)
+                return f"POST tables/{dataset}", lambda caller: self._as(caller, "insert", dataset, lambda: self._insert(dataset, body))
             case [_, "datasets", dataset, "tables"]:
-                return f"GET tables/{dataset}", lambda caller: self._list(dataset)
+                return f"GET tables/{dataset}", lambda caller: self._as(caller, "list", dataset, lambda: self._list(dataset))
             case [_, "datasets", dataset, "tables", table]:
                 act = {"GET": self._get, "PATCH": self._patch, "DELETE": self._delete}[method]
-                return f"{method} tables/{dataset}.{table}", lambda caller: act(f"{dataset}.{table}", headers, body)
+                name = f"{dataset}.{table}"
+                return f"{method} tables/{name}", lambda caller: self._as(caller, method.lower(), dataset, lambda: act(name, headers, body))
             case [_, "datasets", dataset]:
-                return f"{method} datasets/{dataset}", lambda caller: self._dataset(dataset)
+                return f"{method} datasets/{dataset}", lambda caller: self._as(caller, "get", dataset, lambda: self._dataset(dataset))
             case [_, "queries"]:
-                return "POST queries", lambda caller: self._query(body, caller)
+                queried = (body.get("defaultDataset") or {}).get("datasetId", "")
+                return "POST queries", lambda caller: self._as(caller, "query", queried, lambda: self._query(body, caller))
             case _:
                 return f"{method} {path}", lambda caller: _raise(404, f"No such method: {path}")
+
+    def _as(self, caller: str, verb: str, dataset: str, act: Callable[[], Any]) -> Any:
+        """Does it, if a role of the caller's on the dataset lets it. Where there is no dataset, there is nothing to be refused."""
+        held = [str(entry.get("role")) for entry in self.access.get(dataset, []) if caller == entry.get("userByEmail")]
+        if dataset in self.access and not any(verb in _MAY.get(role, ()) for role in held):
+            raise Problem(403, f"Access Denied: {caller} does not have permission to {verb} tables in {PROJECT}:{dataset}.")
+        return act()
 
     def _dataset(self, dataset: str) -> Any:
         if dataset not in self.access:
@@ -280,7 +306,7 @@ class BigQueryServer:
         name = f"{dataset}.{body['tableReference']['tableId']}"
         if name in self.tables:
             raise Problem(409, f"Already Exists: Table {name}")
-        _check(body)
+        self._check(body)
         return self._store(name, {**body, "type": "EXTERNAL", "id": f"{PROJECT}:{name}"})
 
     def _list(self, dataset: str) -> Any:
@@ -300,7 +326,7 @@ class BigQueryServer:
             raise Problem(412, "Precondition Failed: the etag is of another version.")
         merged = {**live, **body}
         merged["externalDataConfiguration"] = {**live["externalDataConfiguration"], **body.get("externalDataConfiguration", {})}
-        _check(merged)
+        self._check(merged)
         return self._store(name, merged)
 
     def _delete(self, name: str, headers: Mapping[str, str], body: Any) -> Any:
@@ -327,6 +353,8 @@ class BigQueryServer:
 
     def _query(self, body: Any, caller: str) -> Any:
         dataset = (body.get("defaultDataset") or {}).get("datasetId", "")
+        if not self._bound(caller, "roles/bigquery.jobUser", f"projects/{PROJECT}"):
+            raise Problem(403, f"Access Denied: {caller} does not have bigquery.jobs.create permission in {PROJECT}.")
         tables = {name.partition(".")[2]: table for name, table in self.tables.items() if name.startswith(f"{dataset}.")}
         try:
             schema, rows = answer_query(body["query"], tables, lambda tag: self._may_read(caller, tag), self.read)
@@ -339,14 +367,17 @@ class BigQueryServer:
         return {**complete, "schema": {"fields": schema}, "rows": [{"f": [{"v": value} for value in row]} for row in rows]}
 
     def _may_read(self, caller: str, tag: str) -> bool:
-        members = [
-            member
-            for resource in (tag, tag.partition("/policyTags/")[0])
-            for binding in self.policies.get(resource, [])
-            if binding["role"] == FINE_GRAINED_READER
-            for member in binding["members"]
-        ]
-        return f"serviceAccount:{caller}" in members
+        return self._bound(caller, FINE_GRAINED_READER, tag, tag.partition("/policyTags/")[0])
+
+    def _bound(self, caller: str, role: str, *resources: str) -> bool:
+        bindings = [binding for resource in resources for binding in self.policies.get(resource, []) if binding["role"] == role]
+        return any(f"serviceAccount:{caller}" in binding["members"] for binding in bindings)
+
+    def _check(self, resource: Any) -> None:
+        """What BigQuery refuses."""
+        _check(resource)
+        if unknown := sorted({name for _, names in _tags(resource["schema"]["fields"]) for name in names} - self.policies.keys()):
+            raise Problem(400, f"Invalid policy tag: {', '.join(unknown)}")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -381,7 +412,7 @@ def _caller(form: Any) -> str:
 
 
 def _check(resource: Any) -> None:
-    """What BigQuery refuses."""
+    """What BigQuery refuses of the resource alone."""
     external = resource.get("externalDataConfiguration") or _raise(400, "Only external tables are made here.")
     uris = external.get("sourceUris") or []
     if external.get("sourceFormat") != "ICEBERG" or len(uris) != 1 or not uris[0].endswith(".metadata.json"):

@@ -138,7 +138,7 @@ def governed(lakehouse: Any, biglake: Any, bigquery_server: BigQueryServer, monk
     """BigQuery beside the backend gcp, with the dataset ``shop``; the lakehouse's settings name it."""
     bigquery_server.reset()
     bigquery_server.make_dataset("shop")
-    bigquery_server.caller_of = lambda token: WRITER if token.startswith("ya29.") else None  # logged in at BigLake
+    bigquery_server.logged_in = ADMIN  # at BigLake
     values = {
         "BIGQUERY_EMULATOR_HOST": bigquery_server.url,
         "LAKEHOUSE_BIGQUERY_CONNECTION": CONNECTION,

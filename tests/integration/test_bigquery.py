@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bigquery_lake import ORDERS, Lake
-from bigquery_server import CONNECTION, INTERNAL, PROJECT, RESTRICTED
+from bigquery_lake import ORDERS, ROW, Lake
+from bigquery_server import ADMIN, CONNECTION, INTERNAL, PROJECT, READER, RESTRICTED, WRITER
 
 from lakehouse.catalog import load_table
 from lakehouse.engines import NotFollowedError
@@ -194,20 +194,83 @@ def test_a_restricted_column_is_added_with_its_tag_in_the_call_that_moves_the_en
     assert_never_shown(lake, *SECRETS, "phone", "address.town")
 
 
+NICK = ("- {name: notes, type", "- {name: nick, type: string}\n      - {name: notes, type")
+RESTRICTED_NICK = (NICK[0], NICK[1].replace("string}", "string, access_level: restricted}"))
+SWAPPED = (
+    ("{name: email, type: string,", "{name: nick, type: string, renamed_from: [email],"),
+    ("- {name: notes, type", "- {name: email, type: string, renamed_from: [nick]}\n      - {name: notes, type"),
+)
+OPEN_SWAP = (
+    ("{name: email, type: string, access_level: restricted, pii: true}", "{name: nick, type: string, renamed_from: [email]}"),
+    SWAPPED[1],
+)
+
+
+def rename(lake: Lake, *pairs: tuple[str, str]) -> None:
+    """Renames columns by another client."""
+    with load_table(lake.catalog, "shop.orders").update_schema() as update:
+        for old, new in pairs:
+            update.rename_column(old, new)
+
+
 def test_tags_follow_renames_and_swaps(lake: Lake) -> None:
-    lake.made(ORDERS, ("- {name: notes, type", "- {name: nick, type: string}\n      - {name: notes, type"))
+    lake.made(ORDERS, RESTRICTED_NICK)
     lake.load("a.jsonl")
-    lake.write(
-        ORDERS,
-        ("{name: email, type: string,", "{name: nick, type: string, renamed_from: [email],"),
-        ("- {name: notes, type", "- {name: email, type: string, renamed_from: [nick]}\n      - {name: notes, type"),
-        ("name: margin,", "name: profit, renamed_from: [margin],"),
-    )
+    lake.write(ORDERS, *SWAPPED, ("name: margin,", "name: profit, renamed_from: [margin],"))
     assert lake.applied().action == "changed"
     # `email` is a former name of a restricted column: the reader's grants leave it out on AWS, too.
     assert lake.server.tags("shop.orders") == {**SECRETS, "nick": [RESTRICTED], "profit": [INTERNAL]}
     assert_never_shown(lake, "email", "address.*")
     assert lake.lines() == []
+
+
+@pytest.mark.parametrize(("how", "breaking"), [(SWAPPED, False), (SWAPPED[:1], True), (OPEN_SWAP, False)])
+def test_a_column_gets_no_name_that_is_shown_to_more_people(lake: Lake, how: tuple[tuple[str, str], ...], breaking: bool) -> None:
+    """Swapped, or onto the name of one that is dropped: a run with the older template would show it under the other's tag."""
+    lake.made(ORDERS, NICK)
+    lake.load("a.jsonl")
+    before = lake.newest()
+    lake.write(ORDERS, *how)
+    assert breaking or lake.plan()[0].action == "error"  # nothing is dropped without the flag
+    applied = lake.applied(allow_breaking=breaking)
+    assert (applied.action, lake.newest()) == ("failed", before)
+    assert "shop.orders: nick would be another column" in applied.detail
+    lake.write(ORDERS, RESTRICTED_NICK)
+    assert lake.applied().action == "changed"
+    lake.write(ORDERS, *how)
+    assert lake.applied(allow_breaking=breaking).action in ("changed", "refused")
+    assert lake.server.tags("shop.orders")["nick"] == [RESTRICTED]
+
+
+@pytest.mark.parametrize(("readable", "older"), [(True, False), (False, False), (False, True)])
+def test_a_column_keeps_its_tag_under_whatever_name_by_its_id(lake: Lake, readable: bool, older: bool) -> None:
+    """Where the metadata that the entry names is gone, the narrowest tag of its names counts."""
+    lake.made(ORDERS, NICK)
+    lake.load("a.jsonl")
+    shown = lake.server.uri("shop.orders")
+    rename(lake, ("email", "x"), ("nick", "email"))
+    rename(lake, ("x", "nick"))
+    if not readable:
+        Path(shown.removeprefix("file://")).unlink()
+    if older:  # by a run that has the template of before
+        assert synced(lake) == ["moved"]
+        assert lake.server.tags("shop.orders")["nick"] == [RESTRICTED]
+    lake.write(ORDERS, *OPEN_SWAP)
+    assert synced(lake) == ["in step" if older else "moved"]
+    assert lake.server.tags("shop.orders")["nick"] == [RESTRICTED]
+    assert ("email" in lake.server.tags("shop.orders")) is not readable
+    assert lake.lines()[0].startswith("untag column ")
+    assert lake.applied(allow_breaking=True).action == "changed"
+    lake.load("b.jsonl", ROW.replace('"email"', '"nick"'))
+    assert not {"nick", "email"} & lake.server.tags("shop.orders").keys()  # it does not come back
+
+
+def test_a_field_that_is_new_in_a_struct_is_no_wider_than_the_others(lake: Lake) -> None:
+    lake.made()
+    lake.server.tag_by_hand("shop.orders", "address.geo.lat", OTHER)
+    lake.write(ORDERS, ("street: string,", "street: string, town: string,"), ('double>>>", access_level: restricted', 'double>>>"'))
+    assert lake.applied().action == "refused"
+    assert lake.server.tags("shop.orders") == {**TAGS, "address.geo.lat": [OTHER], "address.town": [RESTRICTED]}
 
 
 def test_a_rename_that_opens_a_column_keeps_its_tag_until_that_is_allowed(lake: Lake) -> None:
@@ -233,6 +296,21 @@ def test_a_column_that_no_template_describes_is_hidden(lake: Lake) -> None:
         update.add_column("by_hand", StringType())
     assert synced(lake) == ["moved"]
     assert lake.server.tags("shop.orders")["by_hand"] == [RESTRICTED]
+
+
+def test_what_a_tag_needs_to_count_follows_the_settings(lake: Lake) -> None:
+    """The connection, by location and name alone; and columns are not taken from the files."""
+    lake.made()
+    before = lake.server.tables["shop.orders"]["externalDataConfiguration"]
+    lake.server.change("shop.orders", externalDataConfiguration={**before, "connectionId": "123.EUROPE-WEST3.lakehouse"})
+    assert synced(lake) == ["in step"]
+    lake.server.tables["shop.orders"]["externalDataConfiguration"]["autodetect"] = True
+    assert synced(lake) == ["moved"]
+    other = CONNECTION.replace("/lakehouse", "/other")
+    lake.settings = lake.settings.model_copy(update={"bigquery_connection": other})
+    assert synced(lake) == ["moved"]
+    after = lake.server.tables["shop.orders"]["externalDataConfiguration"]
+    assert (after["autodetect"], after["connectionId"]) == (False, f"{PROJECT}.europe-west3.other")
 
 
 # --- A change of a tag
@@ -262,7 +340,12 @@ def test_a_tag_taken_away_by_hand_comes_back_and_anothers_is_not_replaced_withou
     lake.made()
     lake.server.tag_by_hand("shop.orders", "email")
     lake.server.tag_by_hand("shop.orders", "margin", OTHER)
-    assert lake.lines() == ["tag column email: no tag -> restricted [safe]", "tag column margin: another tag -> internal [breaking]"]
+    lake.server.tag_by_hand("shop.orders", "address.street", OTHER)  # who reads what is restricted, the template says
+    assert lake.lines() == [
+        "tag column email: no tag -> restricted [safe]",
+        "tag column margin: another tag -> internal [breaking]",
+        "tag column address.street: another tag -> restricted [safe]",
+    ]
     lake.load("a.jsonl")  # a commit sets it right, too
     assert lake.server.tags("shop.orders") == {**TAGS, "margin": [OTHER]}
     assert lake.applied().action == "refused"
@@ -279,6 +362,7 @@ def test_a_description_follows_its_template(lake: Lake) -> None:
     assert lake.server.tables["shop.orders"]["schema"]["fields"][0]["description"] == "The number."
     assert lake.server.tables["shop.orders"]["labels"] == {"domain": "web_shop"}
     assert lake.server.tags("shop.orders") == TAGS
+    lake.server.change("shop.orders", description="Orders.\n")
     assert lake.lines() == []
 
 
@@ -369,6 +453,33 @@ def test_a_dataset_that_is_missing_is_terraforms(lake: Lake) -> None:
     lake.write()
     assert "404" in (detail := lake.applied().detail)
     assert "Terraform makes the dataset" in detail
+
+
+def test_only_the_admin_makes_entries_and_the_writer_moves_them(lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def act_as(caller: str) -> None:
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", lake.server.environment(tmp_path, caller)["GOOGLE_APPLICATION_CREDENTIALS"])
+
+    lake.write()
+    act_as(WRITER)
+    applied = lake.applied()
+    assert (applied.action, "the admin for lakehouse apply" in applied.detail) == ("failed", True)
+    act_as(ADMIN)
+    assert lake.applied().action == "changed"
+    act_as(WRITER)
+    lake.load("a.jsonl")
+    assert lake.server.uri("shop.orders") == lake.newest()
+    act_as(READER)
+    with pytest.raises(NotFollowedError, match="403 Access Denied"):
+        lake.load("b.jsonl")
+
+
+def test_a_tag_that_bigquery_does_not_know_is_refused_and_nothing_is_shown(lake: Lake) -> None:
+    elsewhere = RESTRICTED.replace("europe-west3", "us")
+    lake.settings = lake.settings.model_copy(update={"policy_tag_restricted": elsewhere})
+    lake.write()
+    assert f"400 Invalid policy tag: {elsewhere}" in (detail := lake.applied().detail)
+    assert "are in the same location" in detail
+    assert lake.server.tables == {}
 
 
 def test_a_412_that_lasts_names_the_one_who_wins(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

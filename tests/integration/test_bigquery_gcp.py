@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from bigquery_lake import ORDERS, ROW
-from bigquery_server import INTERNAL, READER, RESTRICTED, BigQueryServer
+from bigquery_server import ADMIN, INTERNAL, READER, RESTRICTED, WRITER, BigQueryServer
 from command_line import run_command
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ def test_from_a_template_to_a_governed_query(lakehouse: Lakehouse, governed: Big
     assert governed.called("POST tables/shop")[0].policy_tags.items() >= tags.items()
     assert run_command(capsys, "plan")[0] == 0
 
+    governed.logged_in = WRITER
     lakehouse.land("orders/a.jsonl", ROW)
     assert lakehouse.run(template).rows == 1
     assert governed.uri("shop.orders") == lakehouse.table("shop.orders").metadata_location
 
+    governed.logged_in = ADMIN
     more = "      - {name: phone, type: string, access_level: restricted}\n      - {name: notes"
     path.write_text(path.read_text().replace("  - {name: notes", more.replace("      -", "  -")))
     code, out, _ = run_command(capsys, "plan", "--json")
@@ -37,6 +39,7 @@ def test_from_a_template_to_a_governed_query(lakehouse: Lakehouse, governed: Big
     assert patch.policy_tags["phone"] == [RESTRICTED]
     assert patch.body["externalDataConfiguration"]["sourceUris"] == [lakehouse.table("shop.orders").metadata_location]
 
+    governed.logged_in = WRITER
     governed.change("shop.orders", externalDataConfiguration=governed.states[0][1]["externalDataConfiguration"])
     code, out, _ = run_command(capsys, "drift", "--json")
     assert (code, "older metadata" in out) == (2, True)
@@ -49,6 +52,7 @@ def test_from_a_template_to_a_governed_query(lakehouse: Lakehouse, governed: Big
 
 def test_an_audit_is_shown_once_it_is_published(lakehouse: Lakehouse, governed: BigQueryServer, capsys: pytest.CaptureFixture[str]) -> None:
     template = lakehouse.template(ORDERS.replace("    pipeline:", "    publish: audited\n    pipeline:"))
+    governed.logged_in = WRITER
     lakehouse.land("orders/a.jsonl", ROW)
     assert lakehouse.run(template).rows == 1
     key, count = lakehouse.settings.templates.parent, "SELECT COUNT(*) AS n FROM orders"

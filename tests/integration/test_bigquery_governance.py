@@ -11,6 +11,7 @@ import pytest
 from bigquery_lake import ORDERS, ROW, Lake
 from bigquery_server import (
     ADMIN,
+    CATALOG,
     CONNECTION,
     FINE_GRAINED_READER,
     INTERNAL,
@@ -84,7 +85,7 @@ def test_what_apply_made_is_what_the_templates_say(lake: Lake) -> None:
 SEEN = ("the dataset's readers", ("SELECT",))
 TAG = (FINE_GRAINED_READER,)
 WHOLE = f"projects/{PROJECT}"
-CONNECTION_USER, OBJECT_VIEWER = "roles/bigquery.connectionUser", "roles/storage.objectViewer"
+CONNECTION_USER, OBJECT_VIEWER, BIGLAKE_VIEWER = "roles/bigquery.connectionUser", "roles/storage.objectViewer", "roles/biglake.viewer"
 CASES: dict[str, tuple[Act, tuple[str, str, tuple[str, ...], tuple[str, ...]]]] = {
     "tag taken away": (untag("email", "address.geo.lat"), ("excessive", *SEEN, ("email", "address.geo.lat"))),
     "wider tag": (retag("email", INTERNAL), ("excessive", *SEEN, ("email",))),
@@ -104,6 +105,15 @@ CASES: dict[str, tuple[Act, tuple[str, str, tuple[str, ...], tuple[str, ...]]]] 
         ("excessive", READER, (CONNECTION_USER,), ()),
     ),
     "reader opens buckets": (bind(WHOLE, f"serviceAccount:{READER}", role=OBJECT_VIEWER), ("excessive", READER, (OBJECT_VIEWER,), ())),
+    **{
+        f"reader holds {role}": (bind(WHOLE, f"serviceAccount:{READER}", role=role), ("excessive", READER, (role,), ()))
+        for role in (f"{WHOLE}/roles/opens_files", "roles/bigquerydatapolicy.admin", "roles/dataplex.admin")
+    },
+    "reader asks the catalog": (
+        bind(CATALOG, f"serviceAccount:{READER}", role=BIGLAKE_VIEWER),
+        ("excessive", READER, (BIGLAKE_VIEWER,), ()),
+    ),
+    "others ask the catalog": (bind(CATALOG, "allUsers", role=BIGLAKE_VIEWER), ("foreign", "allUsers", (BIGLAKE_VIEWER,), ())),
     "others see every tag": (bind(WHOLE, "user:eve@example.com"), ("foreign", "user:eve@example.com", TAG, ())),
     "reader writes": (access(role="WRITER", userByEmail=READER), ("excessive", READER, ("WRITER",), ())),
     "project's viewers": (access(role="READER", specialGroup="projectReaders"), ("leftover", "projectReaders", ("READER",), ())),
@@ -215,6 +225,9 @@ def test_who_reads_what(lake: Lake) -> None:
                 with pytest.raises(Forbidden, match=f"permission to access policy tag on column orders.{column}"):
                     query(lake, caller, f"SELECT COUNT({column}) AS n FROM orders")
     assert visible_columns(template, "reader") == ["id", "margin", "notes"]
+    without(READER)(lake.server)
+    with pytest.raises(Forbidden, match="does not have permission to query tables"):
+        query(lake, READER, "SELECT COUNT(id) AS n FROM orders")
 
 
 def test_soda_checks_what_bigquery_shows(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

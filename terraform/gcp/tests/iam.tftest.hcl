@@ -68,10 +68,17 @@ run "roles_by_default" {
 
   assert {
     condition = google_project_iam_custom_role.this["committer"].permissions == toset([
-      "biglake.catalogs.get", "biglake.namespaces.get", "biglake.namespaces.list", "biglake.tables.get", "biglake.tables.getData",
-      "biglake.tables.list", "biglake.tables.update", "biglake.tables.updateData",
+      "biglake.catalogs.get", "biglake.catalogs.getIamPolicy", "biglake.namespaces.get", "biglake.namespaces.list", "biglake.tables.get",
+      "biglake.tables.getData", "biglake.tables.list", "biglake.tables.update", "biglake.tables.updateData",
     ])
     error_message = "the writer commits, and neither makes, registers nor drops a table, a namespace or the catalog"
+  }
+
+  assert {
+    condition = google_project_iam_custom_role.this["auditor"].permissions == toset([
+      "bigquery.connections.getIamPolicy", "resourcemanager.projects.get", "resourcemanager.projects.getIamPolicy",
+    ])
+    error_message = "governance and the drift sensor look at nothing else by it"
   }
 
   assert {

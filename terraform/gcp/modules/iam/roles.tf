@@ -17,12 +17,12 @@ locals {
         "bigquery.tables.getData", "bigquery.tables.getIamPolicy", "bigquery.tables.list", "bigquery.tables.setCategory", "bigquery.tables.update",
       ]
     }
-    # Google's editor makes, registers and drops tables, and the catalog itself.
+    # Google's editor makes, registers and drops tables, and the catalog itself. getIamPolicy is for the drift sensor.
     committer = {
       title = "Commit to tables of the catalog"
       permissions = [
-        "biglake.catalogs.get", "biglake.namespaces.get", "biglake.namespaces.list", "biglake.tables.get", "biglake.tables.getData",
-        "biglake.tables.list", "biglake.tables.update", "biglake.tables.updateData",
+        "biglake.catalogs.get", "biglake.catalogs.getIamPolicy", "biglake.namespaces.get", "biglake.namespaces.list", "biglake.tables.get",
+        "biglake.tables.getData", "biglake.tables.list", "biglake.tables.update", "biglake.tables.updateData",
       ]
     }
     # An entry opens files with the connection's rights. Only who has these can hand them on.
@@ -36,11 +36,8 @@ locals {
     }
     # `lakehouse governance`, and the pipelines' drift sensor, look for rights that come from elsewhere.
     auditor = {
-      title = "See who may do what"
-      permissions = [
-        "bigquery.connections.getIamPolicy", "bigquery.dataPolicies.get", "bigquery.dataPolicies.getIamPolicy", "bigquery.dataPolicies.list",
-        "iam.serviceAccounts.getIamPolicy", "resourcemanager.projects.get", "resourcemanager.projects.getIamPolicy",
-      ]
+      title       = "See who may do what"
+      permissions = ["bigquery.connections.getIamPolicy", "resourcemanager.projects.get", "resourcemanager.projects.getIamPolicy"]
     }
   }
   # Names that are known before the roles are there.
