@@ -52,6 +52,8 @@ def end_process(process: subprocess.Popen[str]) -> None:
         process.wait(_GRACE)
     with suppress(ProcessLookupError):  # what it started may be there when it is gone
         os.killpg(process.pid, signal.SIGKILL)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE)
 
 
 def kill_processes() -> None:

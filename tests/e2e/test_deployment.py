@@ -75,6 +75,16 @@ def command(home: Path, ports: dict[str, str], tmp_path: Path) -> Callable[[list
     return prepared
 
 
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """The code server may wait for its clients longer than a test can."""
+    server.terminate()
+    try:
+        server.wait(20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
 @pytest.fixture
 def started(command: Callable[[list[str]], dict[str, Any]], tmp_path: Path) -> Iterator[dict[str, Callable[[], str]]]:
     """Both servers, at once. Of each service, what its processes have printed."""
@@ -83,8 +93,7 @@ def started(command: Callable[[list[str]], dict[str, Any]], tmp_path: Path) -> I
         for name, log in logs.items():
             output = stack.enter_context(log.open("w"))
             server = subprocess.Popen(**command(SERVICES[name]["command"]), stdout=output, stderr=subprocess.STDOUT)
-            stack.callback(server.wait, 60)
-            stack.callback(server.terminate)
+            stack.callback(_stop, server)
         yield {name: log.read_text for name, log in logs.items()}
 
 
