@@ -19,7 +19,7 @@ from lakehouse.governance import Role
 from lakehouse.grants import Finding, Kind
 from lakehouse.policy_tags import ORDER, PolicyTags, access_levels
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import TableTemplate
+from lakehouse.template import TableTemplate, with_quarantine
 
 _WORKERS = 8
 _TERRAFORM = "Run terraform apply in terraform/gcp."
@@ -51,7 +51,7 @@ def live_findings(settings: LakehouseSettings, templates: Iterable[TableTemplate
     """
     roles, tags = _roles(settings), PolicyTags.of(settings)
     bigquery = BigQuery(settings)
-    tables = [found for template in templates for found in (template, template.quarantine) if found is not None]
+    tables = with_quarantine(templates)
     looks = [
         *(
             _Look("The tags' bindings", lambda tag=tag, level=level: _of_tag(bigquery, tag, level, roles))

@@ -23,11 +23,6 @@ def choose(templates: list[TableTemplate], names: list[str]) -> list[TableTempla
     return [template for name, template in known.items() if not names or name in wanted]
 
 
-def with_quarantine(templates: list[TableTemplate]) -> list[TableTemplate]:
-    """The templates, and after each that of its quarantine table."""
-    return [found for template in templates for found in (template, template.quarantine) if found is not None]
-
-
 def full_name(table: str, templates: dict[str, TableTemplate]) -> str:
     """``namespace.table`` of a name alone, where only one template has it; else the name as it is."""
     matches = [name for name in templates if name.split(".")[-1] == table]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from lakehouse.cli_arguments import Json
 from lakehouse.cli_output import OUT, print_grid, print_json
 from lakehouse.errors import CatalogError, NoAuditError, TableMismatchError
 from lakehouse.settings import LakehouseSettings
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Rows that wait to be published, of tables with `publish: audited`.", epilog="Example: lakehouse audit list"
 )
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 TableName = Annotated[str, typer.Argument(metavar="TABLE", help="namespace.table, or the name alone where it is unique.")]
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from lakehouse.cli_arguments import Json
 from lakehouse.cli_output import OUT, print_grid, print_json
 from lakehouse.settings import LakehouseSettings
 
@@ -22,7 +23,6 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Nessie's branches: versions of all tables, to be merged or dropped. LAKEHOUSE_BRANCH selects one.",
 )
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The branch.")]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from lakehouse.cli_arguments import Json, choose, full_name, with_quarantine
+from lakehouse.cli_arguments import Json, choose, full_name
 from lakehouse.cli_output import OUT, print_grid, print_json
 from lakehouse.errors import CatalogError
 from lakehouse.settings import LakehouseSettings
@@ -50,6 +50,7 @@ def show(
     from lakehouse.catalog import catalog_errors, load_table, open_catalog
     from lakehouse.inspect import describe, first_rows
     from lakehouse.lint import load_templates
+    from lakehouse.template import with_quarantine
 
     settings = LakehouseSettings.load()
     templates = {template.table_name: template for template in with_quarantine(load_templates(settings.templates, settings.variables))}
@@ -114,6 +115,7 @@ def sync(
     """
     from lakehouse import cli_sync
     from lakehouse.lint import load_templates
+    from lakehouse.template import with_quarantine
 
     settings = LakehouseSettings.load()
     templates = with_quarantine(load_templates(settings.templates, settings.variables))
@@ -135,6 +137,7 @@ def governance(
     """Show which role reads which column, or how the live grants differ from it. Quarantine tables are among them."""
     from lakehouse import cli_governance
     from lakehouse.lint import load_templates
+    from lakehouse.template import with_quarantine
 
     settings = LakehouseSettings.load()
     templates = with_quarantine(load_templates(settings.templates, settings.variables))

@@ -28,7 +28,7 @@ from lakehouse.schema_plan import Change
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import TablePlan
 from lakehouse.tables import open_tables
-from lakehouse.template import TableTemplate
+from lakehouse.template import TableTemplate, with_quarantine
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ def check_drift(
         tables are not checked; so are grants.
     """
     templates = list(templates)
-    tables = {found.table_name: found for template in templates for found in (template, template.quarantine) if found is not None}
+    tables = {found.table_name: found for found in with_quarantine(templates)}
     catalog, pointers = _Shared(lambda: _open(settings, opener)), _Shared(lambda: open_pointers(settings))
 
     def look(template: TableTemplate) -> list[TableDrift]:

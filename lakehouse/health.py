@@ -18,7 +18,7 @@ from lakehouse.maintenance.compact import bins_of, target_size
 from lakehouse.maintenance.deletes import plan_files
 from lakehouse.maintenance.expire import expirable
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import TableTemplate
+from lakehouse.template import TableTemplate, with_quarantine
 
 # Below this part of the target size a file costs a reader more to find and open than to read.
 _SMALL = 0.25
@@ -71,7 +71,7 @@ class Health:
 
 def check_health(settings: LakehouseSettings, catalog: Catalog, templates: Iterable[TableTemplate]) -> Iterator[Health | CatalogError]:
     """The health of tables and their quarantine tables; for one that cannot be read, the error."""
-    for template in (found for listed in templates for found in (listed, listed.quarantine) if found is not None):
+    for template in with_quarantine(templates):
         try:
             table = load_table(catalog, template.table_name)
             newest = load_newest(catalog, template.table_name)  # where Nessie shows a table without its history, it has its file

@@ -14,7 +14,7 @@ from lakehouse.grants import EVERYONE, Finding, Grant, Outcome, Target, close_fi
 from lakehouse.lakeformation_client import LakeFormation, target_of
 from lakehouse.s3_access import s3_findings
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import TableTemplate
+from lakehouse.template import TableTemplate, with_quarantine
 
 _ENTRY_REMEDY = "Run terraform apply in terraform/aws, then lakehouse apply."
 _CALLER_REMEDY = "Run it as a data lake administrator; the admin role should be one (Lake Formation, Administrative roles)."
@@ -30,7 +30,7 @@ def live_findings(settings: LakehouseSettings, templates: Iterable[TableTemplate
     """
     roles = _roles(settings)
     aws = LakeFormation(settings)
-    tables = [found for template in templates for found in (template, template.quarantine) if found is not None]
+    tables = with_quarantine(templates)
     location = _warehouse_arn(settings, next(iter(roles)))
     found: list[Finding] = []
     columns, databases = _live_columns(aws, tables, found)

@@ -19,7 +19,7 @@ from tenacity import RetryError, Retrying, retry_if_exception, retry_if_result, 
 from lakehouse.catalog import catalog_errors, load_newest
 from lakehouse.errors import LakehouseError, SettingsError
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import TableTemplate
+from lakehouse.template import TableTemplate, with_quarantine
 
 _WORKERS = 8
 # Seconds for which a pointer is followed that others move too, or whose service fails for the moment.
@@ -271,8 +271,7 @@ def find_templates(settings: LakehouseSettings, names: Sequence[str]) -> dict[st
     result = lint_templates(settings.templates, settings.variables, names)
     if errors := [error for error in result.errors if error.rule != "no-templates"]:
         raise TemplateError(errors)
-    every = (found for template in result.templates for found in (template, template.quarantine) if found is not None)
-    return {template.table_name: template for template in every}
+    return {template.table_name: template for template in with_quarantine(result.templates)}
 
 
 def _glue_pointers(settings: LakehouseSettings) -> Pointers | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -343,3 +343,8 @@ def json_schema() -> dict[str, Any]:
     """The JSON schema of a template, as editors use it: ``table-templates/schema.json``."""
     schema = TableTemplate.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Table template"}
+
+
+def with_quarantine(templates: Iterable[TableTemplate]) -> list[TableTemplate]:
+    """The templates, and after each that of its quarantine table."""
+    return [found for template in templates for found in (template, template.quarantine) if found is not None]

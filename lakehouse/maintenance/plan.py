@@ -29,7 +29,7 @@ from lakehouse.maintenance.report import STEPS, Step, StepReport, TableReport
 from lakehouse.maintenance.retention import delete_rows, past_retention
 from lakehouse.pointers import follow_commit, open_pointers
 from lakehouse.settings import LakehouseSettings
-from lakehouse.template import TableTemplate
+from lakehouse.template import TableTemplate, with_quarantine
 
 NESSIE = "all of Nessie's branches and tags together say what is live. Use its own collector, nessie-gc: docs/maintenance.md"
 
@@ -53,7 +53,7 @@ def maintain(
     """
     templates, now = list(templates), now or datetime.now(UTC)
     neighbours = Neighbours(settings, catalog, templates)
-    for template in (found for listed in templates for found in (listed, listed.quarantine) if found is not None):
+    for template in with_quarantine(templates):
         run = _TableRun(settings, catalog, template, dry_run, run_id, progress, now, neighbours)
         yield TableReport(template.table_name, list(run.reports(steps)))
 
