@@ -142,10 +142,10 @@ def publish(table: Table, snapshot_id: int, timeout: float) -> Snapshot:
     def attempt(fresh: Table) -> None:
         snapshot = _open_snapshot(fresh, snapshot_id)
         base, schema_id, spec_id = _base_of(fresh, snapshot)
-        updates: list[TableUpdate] = [_main_at(fresh, snapshot_id)]
+        updates: list[TableUpdate] = [main_at(fresh, snapshot_id)]
         if properties := promised_properties(snapshot):
             updates.append(SetPropertiesUpdate(updates=properties))
-        _commit(
+        commit_updates(
             fresh,
             [*updates, RemoveSnapshotRefUpdate(ref_name=AUDIT_BRANCH)],
             AssertRefSnapshotId(ref=MAIN_BRANCH, snapshot_id=base),
@@ -176,7 +176,7 @@ def drop(table: Table, timeout: float) -> Audit:
 
     def attempt(fresh: Table) -> None:
         expected = AssertRefSnapshotId(ref=AUDIT_BRANCH, snapshot_id=audit.snapshot_id)
-        _commit(fresh, [RemoveSnapshotRefUpdate(ref_name=AUDIT_BRANCH)], expected)
+        commit_updates(fresh, [RemoveSnapshotRefUpdate(ref_name=AUDIT_BRANCH)], expected)
 
     return commit_until_known(table, attempt, done, timeout, f"the drop of the audit of {name}", _AGAIN)
 
@@ -205,7 +205,7 @@ def _base_of(fresh: Table, snapshot: Snapshot) -> tuple[int | None, int, int]:
     return base, schema_id, spec_id
 
 
-def _main_at(fresh: Table, snapshot_id: int) -> SetSnapshotRefUpdate:
+def main_at(fresh: Table, snapshot_id: int) -> SetSnapshotRefUpdate:
     """Main at another snapshot, with how long it keeps its snapshots as it was."""
     main = fresh.metadata.refs.get(MAIN_BRANCH)
     return SetSnapshotRefUpdate(
@@ -218,7 +218,8 @@ def _main_at(fresh: Table, snapshot_id: int) -> SetSnapshotRefUpdate:
     )
 
 
-def _commit(fresh: Table, updates: list[TableUpdate], *requirements: TableRequirement) -> None:
+def commit_updates(fresh: Table, updates: list[TableUpdate], *requirements: TableRequirement) -> None:
+    """Commits updates of a table's metadata, if all requirements hold. Raises as PyIceberg's commits do."""
     with fresh.transaction() as transaction:
         # Not by _apply: it keeps one requirement of a type, and those on branches are two.
         transaction._updates += tuple(updates)

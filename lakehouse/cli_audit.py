@@ -113,14 +113,14 @@ def _open(table: str) -> tuple[Table, Audit]:
 
     catalog = open_catalog(LakehouseSettings.load())
     with catalog_errors(f"{table} cannot be read"):
-        live = load_table(catalog, _full_name(catalog, table))
+        live = load_table(catalog, full_name_in(catalog, table))
         audit = open_audit(live)
     if audit is None:
         raise NoAuditError(f"{'.'.join(live.name())} has no open audit. See which tables have: lakehouse audit list")
     return live, audit
 
 
-def _full_name(catalog: Catalog, table: str) -> str:
+def full_name_in(catalog: Catalog, table: str) -> str:
     """By the catalog, not the templates: an audit is dropped whatever has become of them."""
     from lakehouse.inspect import list_tables
 

@@ -67,6 +67,10 @@ class CatalogError(LakehouseError):
     """The catalog, or a table in it, is not there or does not answer."""
 
 
+class SparkError(LakehouseError):
+    """Spark cannot be reached or used, or a job of it failed."""
+
+
 class TableMismatchError(LakehouseError):
     """A live table is not what its template, or the data to be written, needs it to be."""
 
@@ -147,6 +151,10 @@ class AuditOutdatedError(CommitConflictError):
 
 class NoAuditError(LakehouseError):
     """There is no open audit of a table, or not the one that is meant."""
+
+
+class RollbackError(LakehouseError):
+    """A table cannot go back to a snapshot: it is not there, or not one that main was at before."""
 
 
 class InterchangeError(LakehouseError):

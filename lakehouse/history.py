@@ -25,6 +25,9 @@ DAYS = "lakehouse.days"
 INPUTS = "lakehouse.inputs"
 VERSIONS_OPENED = "lakehouse.versions-opened"
 VERSIONS_CHANGED = "lakehouse.versions-changed"
+# Of a merge: where the log of moments was before it, or ``none``. A rollback goes back there.
+MOMENTS_BEFORE = "lakehouse.moments-before"
+NO_MOMENTS = "none"
 # Of an audited one only: JSON with the table properties that it sets when it is published, and its partition spec.
 AUDIT = "lakehouse.audit"
 

@@ -65,10 +65,17 @@ class SegmentLog:
         kept, absorbed = list(self._segments), list[_Segment]()
         while kept and kept[-1].rows <= 2 * (rows + sum(segment.rows for segment in absorbed)):
             absorbed.insert(0, kept.pop())
+        return self._add(kept, chain(*map(self._read, absorbed), (batch.cast(self.schema) for batch in batches)))
+
+    def replace(self, batches: Iterable[pa.RecordBatch]) -> str:
+        """Writes a segment that takes the place of all others, and returns its location. It counts once the table property names it."""
+        return self._add([], batches)
+
+    def _add(self, kept: list[_Segment], batches: Iterable[pa.RecordBatch]) -> str:
         location = f"{self._folder}/{uuid.uuid4()}.parquet"
         schema = self.schema.with_metadata({_OLDER: json.dumps([segment.location for segment in kept]).encode()})
         try:
-            self._write(location, schema, chain(*map(self._read, absorbed), (batch.cast(self.schema) for batch in batches)))
+            self._write(location, schema, batches)
         except BaseException:
             self._io.delete(location)
             raise

@@ -20,7 +20,7 @@ from pyiceberg.table import Table
 from pyiceberg.table.metadata import TableMetadata
 
 from lakehouse.errors import TableMismatchError
-from lakehouse.history import audit_snapshot, promised_properties
+from lakehouse.history import MOMENTS_BEFORE, NO_MOMENTS, audit_snapshot, promised_properties, summary_of
 from lakehouse.ledger import LEDGER
 from lakehouse.merge import MOMENTS
 from lakehouse.segments import SegmentLog
@@ -115,13 +115,15 @@ def metadata_at(io: FileIO, location: str) -> TableMetadata:
 
 
 def live_segments(table: Table) -> Iterator[str]:
-    """The segments of the logs beside a table, and of those that an open audit will set.
+    """The segments of the logs beside a table, of those that an open audit will set, and of those that a rollback would go back to.
 
     Raises:
         TableMismatchError: one is gone, so that others may be named by it.
     """
     audit = audit_snapshot(table)
     promised = promised_properties(audit) if audit is not None else {}
+    before = {summary_of(snapshot).get(MOMENTS_BEFORE, NO_MOMENTS) for snapshot in table.metadata.snapshots} - {NO_MOMENTS}
     for key in (LEDGER, MOMENTS):
-        for location in {table.properties.get(key), promised.get(key)} - {None}:
+        named = {table.properties.get(key), promised.get(key)} | (before if key == MOMENTS else set())
+        for location in named - {None}:
             yield from SegmentLog(table, key, "", pa.schema([]), location).locations
