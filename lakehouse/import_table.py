@@ -1,7 +1,8 @@
 """A template from a live Iceberg table that something else made, so that it is changed by its YAML from then on.
 
-The template plans to no change. What a template cannot say of the live table is an error or, where `apply` leaves it alone, a note;
-the template is linted, and compared with the table by the code of `plan`, before anybody gets it.
+The template plans to no change, but that bounds of restricted columns are left out. What a template cannot say of the live table is an
+error or, where `apply` leaves it alone, a note; the template is linted, and compared with the table by the code of `plan`, before anybody
+gets it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from lakehouse.inexpressible import inexpressible, nested
 from lakehouse.settings import LakehouseSettings
 from lakehouse.table_plan import RETRIES, TablePlan
 from lakehouse.tables import open_tables
-from lakehouse.template import METRICS_DEFAULT, METRICS_PREFIX, TableTemplate
+from lakehouse.template import METRICS_DEFAULT, METRICS_PREFIX, NO_BOUNDS, TableTemplate
 from lakehouse.template_writer import lint_alone, template_text
 from lakehouse.types import type_string
 
@@ -61,7 +62,8 @@ def import_table(
         access_level: of every column but those below. None is ``internal``, the narrowest level that is no change: a restricted column
             has no value bounds in Iceberg's metadata, and a live table has them. A column without bounds (its metrics mode is
             ``none``) is ``restricted`` always: somebody kept its values out of metadata. A partition column never is, because
-            its values stand in paths. With ``restricted`` the plan is not empty: bounds are left out from then on.
+            its values stand in paths. With a restricted column the plan may not be empty: from then on its bounds are left out of
+            manifests and footers.
         json_schema: the path of the JSON schema, for editors.
 
     Raises:
@@ -87,11 +89,10 @@ def import_table(
             if not _leave_out(data, against):
                 raise _error(table_name, [f"{key}: {why}" for key, why in against.items()])
             notes += [f"The template leaves out {key}: {why}" for key, why in against.items()]
-        bounds = [change for change in changes if change.subject.startswith(METRICS_PREFIX)]
-        if others := [str(change) for change in changes if change not in bounds]:
+        if others := [str(change) for change in changes if not _leaf(change.subject)]:
             raise _error(table_name, others)
-        if bounds:
-            notes.append(f"Apply will keep the values of {len(bounds)} restricted fields out of new metadata: see lakehouse plan.")
+        if fields := {_leaf(change.subject) for change in changes}:
+            notes.append(f"Apply will keep the values of {len(fields)} restricted fields out of new metadata: see lakehouse plan.")
         return Imported(table_name, text, template, notes)
 
 
@@ -165,11 +166,14 @@ def _described(table: Table, restricted: Collection[str], access_level: AccessLe
         ],
         # That a restricted column has no bounds follows from its level.
         "properties": {
-            key: value
-            for key, value in sorted(table.properties.items())
-            if _is_setting(key) and not (key.startswith(METRICS_PREFIX) and key.removeprefix(METRICS_PREFIX).split(".")[0] in restricted)
+            key: value for key, value in sorted(table.properties.items()) if _is_setting(key) and _leaf(key).split(".")[0] not in restricted
         },
     }
+
+
+def _leaf(key: str) -> str:
+    """The path of the leaf whose bounds a property is about; empty where it is about something else."""
+    return next((key.removeprefix(prefix) for prefix in NO_BOUNDS if key.startswith(prefix)), "")
 
 
 def _is_setting(key: str) -> bool:

@@ -147,7 +147,7 @@ class TablePlan:
     def _properties(self) -> dict[str, str]:
         wanted = {**self.template.table_properties, **self.properties, **self._schema_plan.former_names}
         live = self.table.properties
-        # Bounds that are off for all columns are off for each.
+        # Bounds that are off for all columns are off for each. The statistics in footers have no such default.
         defaults = {key: live.get(METRICS_DEFAULT) for key in wanted if key.startswith(METRICS_PREFIX)}
         return {key: value for key, value in wanted.items() if live.get(key, defaults.get(key)) != value}
 

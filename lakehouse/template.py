@@ -39,6 +39,9 @@ TRANSFORM_PATTERN = r"^(identity|year|month|day|hour|(bucket|truncate)\[[1-9][0-
 QUARANTINE_SUFFIX = "__quarantine"
 METRICS_PREFIX = "write.metadata.metrics.column."
 METRICS_DEFAULT = "write.metadata.metrics.default"
+# What keeps a column's bounds out of manifests, and out of the footers that Iceberg's Java writer makes (1.10 and later): the prefix
+# of a property, before the path of a leaf, and its value. https://iceberg.apache.org/docs/latest/configuration/#write-properties
+NO_BOUNDS = {METRICS_PREFIX: "none", "write.parquet.stats-enabled.column.": "false"}
 RETENTION_PATTERN = r"^[1-9][0-9]{0,5}(m|h|d|w) on [a-z][a-z0-9_]*$"
 TIME_TRANSFORMS = ("year", "month", "day", "hour")
 
@@ -307,8 +310,8 @@ class TableTemplate(Model):
             **({"comment": self.description} if self.description else {}),
             **({"owner": self.owner} if self.owner else {}),
             **self.properties,
-            # Manifests are readable by more people than rows are: no bounds of what only some may see.
-            **{f"{METRICS_PREFIX}{name}": "none" for name in hidden_fields},
+            # Manifests and footers are readable by more people than rows are: no bounds of what only some may see.
+            **{f"{prefix}{name}": off for prefix, off in NO_BOUNDS.items() for name in hidden_fields},
         }
 
     @property

@@ -55,6 +55,7 @@ TAKEN: dict[str, str] = {
     "sort_desc": "sort_order: [{column: at, direction: desc}, {column: id, null_order: nulls_last}]\n",
     "sort_first": "sort_order:\n- column: id\n  direction: desc\n  null_order: nulls_first\n",
     "properties": "properties: {write.target-file-size-bytes: 67108864, write.parquet.compression-codec: zstd}\n",
+    "properties_bounds": "properties: {write.parquet.stats-enabled.column.email: false, write.metadata.metrics.column.id: full}\n",
     "properties_texts": 'properties: {a: "1e3", b: 1.50, c: -7, d: false, e: "", f: "null"}\n',
     "source": "source: {path: s3://bucket/x/, format: parquet}\n",
     "source_csv": 'source: {path: /x, format: csv, csv_options: {delimiter: "\\t", skip_rows: 2, null_values: ["", "no"]}}\n',

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import product
 
 from lakehouse.rules.base import Context, Rule, Violation
-from lakehouse.template import METRICS_PREFIX, TableTemplate
+from lakehouse.template import NO_BOUNDS, TableTemplate
 
 # The numbers among the properties that Iceberg's writers read, by how their names end.
 _NUMBER = re.compile(r"(write|commit|history)\..+-(bytes|limit|level|max|ms|to-keep|to-merge)")
@@ -15,14 +16,14 @@ _CODECS = ("uncompressed", "snappy", "gzip", "lz4", "zstd", "brotli")
 
 
 class HiddenBounds(Rule):
-    """Bounds of a pii or restricted column stay out of manifests."""
+    """Bounds of a pii or restricted column stay out of manifests and Parquet footers."""
 
     id = "hidden-bounds"
 
     def check(self, template: TableTemplate, context: Context) -> Iterator[Violation]:
-        for key, value in template.properties.items():
-            column = key.removeprefix(METRICS_PREFIX)
-            if column != key and column.split(".")[0] in template.hidden_columns and value != "none":
+        for (key, value), (prefix, off) in product(template.properties.items(), NO_BOUNDS.items()):
+            column = key.removeprefix(prefix)
+            if column != key and column.split(".")[0] in template.hidden_columns and value != off:
                 message = f"it would write bounds of `{column}`, which is pii or restricted, into metadata."
                 yield Violation(("properties", key), message, "Remove it.")
 

@@ -110,6 +110,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
             "",
             [
                 ("property write.metadata.metrics.column.count: not set -> none", "safe"),
+                ("property write.parquet.stats-enabled.column.count: not set -> false", "safe"),
                 ("access level count: public -> restricted", "safe"),
             ],
         ),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from conftest import Lakehouse
 
 BACKENDS = ["local", "aws-glue"]
+METRICS, STATISTICS = "write.metadata.metrics.column.", "write.parquet.stats-enabled.column."
 ITEM = StructType(NestedField(10, "sku", StringType(), required=True, doc="The article."), NestedField(11, "n", LongType()))
 COLUMNS = [
     NestedField(1, "id", LongType(), required=True, doc='The "id": #1, it\'s unique; größer.'),
@@ -143,18 +144,20 @@ def test_an_apply_adds_the_projects_own_property_and_changes_nothing_else(lakeho
 def test_where_no_column_has_bounds_all_are_restricted(lakehouse: Lakehouse) -> None:
     created(lakehouse, columns=COLUMNS[:3], properties={"write.metadata.metrics.default": "none"})
     assert set(levels(imported(lakehouse)).values()) == {"restricted"}
-    assert planned(lakehouse) == {}
+    assert planned(lakehouse) == {"shop.orders": [f"property {STATISTICS}{name}: not set -> false" for name in ("at", "id", "on")]}
 
 
 def test_columns_are_internal_but_for_those_without_value_bounds_and_the_reader_is_told_of(lakehouse: Lakehouse) -> None:
-    none = {f"write.metadata.metrics.column.{name}": "none" for name in ("on", "at", "items.element.sku", "items.element.n", "tags.key")}
+    none = {f"{METRICS}{name}": "none" for name in ("on", "at", "items.element.sku", "items.element.n", "tags.key")}
+    # Footers do not tell a restricted column: their statistics are left out of large columns, too.
+    footers = {f"{STATISTICS}{name}": "false" for name in ("on", "at", "price", "items.element.sku", "items.element.n")}
     spec = PartitionSpec(PartitionField(2, 1000, DayTransform(), "at_day"))
-    created(lakehouse, properties=none, partition_spec=spec)
+    created(lakehouse, properties={**none, **footers}, partition_spec=spec)
     found = imported(lakehouse)
     assert planned(lakehouse) == {}
     restricted = {"on": "restricted", "items": "restricted"}  # not `at`, a partition column; nor `tags`, whose values have bounds
     assert levels(found) == {**dict.fromkeys(levels(found), "internal"), **restricted}
-    assert set(found.template.properties) == {f"write.metadata.metrics.column.{name}" for name in ("at", "tags.key")}
+    assert set(found.template.properties) == {f"{METRICS}at", f"{METRICS}tags.key", f"{STATISTICS}at", f"{STATISTICS}price"}
     assert found.notes[0].startswith("The reader role is to see id, at, price, hash, tags.")
     assert found.notes[1] == "The reader role is not to see on, items."
     assert levels(imported(lakehouse, access_level="public")) == {**dict.fromkeys(levels(found), "public"), **restricted}
@@ -162,12 +165,13 @@ def test_columns_are_internal_but_for_those_without_value_bounds_and_the_reader_
 
 
 def test_restricted_columns_lose_their_value_bounds_and_partition_columns_stay_readable(lakehouse: Lakehouse) -> None:
-    metrics = "write.metadata.metrics.column."
     created(lakehouse, columns=COLUMNS[:3], partition_spec=PartitionSpec(PartitionField(2, 1000, DayTransform(), "at_day")),
-            properties={f"{metrics}id": "full"})  # fmt: skip
+            properties={f"{METRICS}id": "full", f"{STATISTICS}id": "true"})  # fmt: skip
     found = imported(lakehouse, access_level="restricted")
     assert levels(found) == {"id": "restricted", "at": "internal", "on": "restricted"}
-    assert planned(lakehouse) == {"shop.orders": [f"property {metrics}id: full -> none", f"property {metrics}on: not set -> none"]}
+    off = [f"property {METRICS}id: full -> none", f"property {METRICS}on: not set -> none"]
+    off += [f"property {STATISTICS}id: true -> false", f"property {STATISTICS}on: not set -> false"]
+    assert planned(lakehouse) == {"shop.orders": off}
     assert "Apply will keep the values of 2 restricted fields out of new metadata: see lakehouse plan." in found.notes
 
 

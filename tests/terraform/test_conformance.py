@@ -154,6 +154,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "managed_property": ("namespace: shop", 'namespace: shop\nproperties: {format-version: "1"}'),
     "lakehouse_property": ("namespace: shop", "namespace: shop\nproperties: {lakehouse.ledger: x}"),
     "hidden_bounds": ("namespace: shop", "namespace: shop\nproperties: {write.metadata.metrics.column.email: full}"),
+    "hidden_statistics": ("namespace: shop", "namespace: shop\nproperties: {write.parquet.stats-enabled.column.email: true}"),
     "codec": ("namespace: shop", "namespace: shop\nproperties: {write.parquet.compression-codec: zip}"),
     "property_number": ("namespace: shop", "namespace: shop\nproperties: {write.target-file-size-bytes: large}"),
     "property_list": ("namespace: shop", "namespace: shop\nproperties: {a: [b]}"),

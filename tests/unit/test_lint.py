@@ -79,6 +79,8 @@ ADDED: list[tuple[str, str, int, str, str]] = [
     ("properties:\n  lakehouse.x: 4", "managed-property", 13, "properties.lakehouse.x", "set by the project"),
     ("properties: {write.metadata.metrics.column.rider: full}", "hidden-bounds", 12,
      "properties.write.metadata.metrics.column.rider", "bounds of `rider`"),
+    ("properties: {write.parquet.stats-enabled.column.rider: true}", "hidden-bounds", 12,
+     "properties.write.parquet.stats-enabled.column.rider", "bounds of `rider`"),
     *((f"properties: {{{name}: {value}}}", "property-value", 12, f"properties.{name}", says) for name, value, says in (
         ("write.target-file-size-bytes", "64MB", "64 MiB is 67108864"),
         ("write.target-file-size-bytes", "0", "above 0"),
@@ -241,6 +243,7 @@ def test_a_file_that_is_no_template_is_reported(lint: Lint, files: dict[str, str
         (TABLE + "identifier: [trip_id]\nsort_order: [{column: day}]\npartition_spec: [{column: trip_id, transform: 'bucket[16]'}]", None),
         (TABLE + EVENTS + '  cron: "0 0 L * MON-FRI"', None),
         (TABLE + "properties: {write.metadata.metrics.column.rider: none, write.parquet.compression-level: -3}", None),
+        (TABLE + "properties: {write.parquet.stats-enabled.column.rider: false, write.parquet.stats-enabled.column.day: true}", None),
         (TABLE + "properties: {commit.retry.min-wait-ms: 0}", None),
         (TABLE + "properties: {write.parquet.compression-codec: uncompressed, write.target-file-size-bytes: '67108864'}", None),
         (TABLE + "  - {name: x, type: 'map<string, map<int, list<long>>>'}", None),

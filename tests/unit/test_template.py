@@ -29,6 +29,12 @@ def _table(**keys: Any) -> TableTemplate:
     return TableTemplate.model_validate({"name": "users", "namespace": "shop", "columns": columns, **keys})
 
 
+def _bounds(template: TableTemplate) -> dict[str, str]:
+    """What the table's properties say of manifests and footers."""
+    prefixes = ("write.metadata.metrics.", "write.parquet.stats-enabled.")
+    return {key: value for key, value in template.table_properties.items() if key.startswith(prefixes)}
+
+
 def test_schema_is_that_of_a_new_table() -> None:
     schema = _table(identifier=["id"]).iceberg_schema
     assert schema == assign_fresh_schema_ids(schema)
@@ -70,14 +76,12 @@ def test_partition_spec_and_sort_order_refer_to_field_ids() -> None:
 
 
 def test_bounds_of_every_leaf_of_hidden_columns_are_off() -> None:
-    properties = _table().table_properties
-    prefix = "write.metadata.metrics.column."
-    assert {key.removeprefix(prefix) for key, value in properties.items() if key.startswith(prefix) and value == "none"} == {
-        "address.street",
-        "address.parts.key",
-        "address.parts.value.element",
-        "phones.element.number",
-        "email",
+    leaves = ("address.street", "address.parts.key", "address.parts.value.element", "phones.element.number", "email")
+    assert _bounds(_table(properties={"write.metadata.metrics.column.id": "full", "write.parquet.stats-enabled.column.at": "true"})) == {
+        "write.metadata.metrics.column.id": "full",
+        "write.parquet.stats-enabled.column.at": "true",
+        **{f"write.metadata.metrics.column.{leaf}": "none" for leaf in leaves},
+        **{f"write.parquet.stats-enabled.column.{leaf}": "false" for leaf in leaves},
     }
 
 
@@ -135,6 +139,10 @@ def test_quarantine_is_a_table_of_its_own(pattern: str) -> None:
     assert (quarantine.table_name, quarantine.owner, quarantine.quarantine) == ("shop.users__quarantine", "team", None)
     assert all(column.access_level == "restricted" and column.iceberg_type for column in quarantine.columns)
     assert {"source_file", "source_row", "reason", "record", "batch_id"} <= quarantine.hidden_columns
+    assert _bounds(quarantine) == {
+        **{f"write.metadata.metrics.column.{column.name}": "none" for column in quarantine.columns},
+        **{f"write.parquet.stats-enabled.column.{column.name}": "false" for column in quarantine.columns},
+    }
     assert _table(pipeline={**pipeline, "on_bad_rows": "fail"}).quarantine is None
     assert (template.event_stream is not None) == (pattern == "event_stream")
 

@@ -80,9 +80,9 @@ locals {
   property_problems = concat(
     [for key in keys(local.table.properties) : "properties.${key}: it is set by the project."
     if contains(["commit.retry.num-retries", "format-version", "location"], key) || startswith(key, "lakehouse.")],
-    [for key, value in local.table.properties : "properties.${key}: it would write bounds of a pii or restricted column into metadata."
-      if startswith(key, "write.metadata.metrics.column.") && value != "none" &&
-    contains(local.hidden_names, split(".", trimprefix(key, "write.metadata.metrics.column."))[0])],
+    flatten([for prefix, off in { "write.metadata.metrics.column." = "none", "write.parquet.stats-enabled.column." = "false" } : [
+      for key, value in local.table.properties : "properties.${key}: it would write bounds of a pii or restricted column into metadata."
+    if startswith(key, prefix) && value != off && contains(local.hidden_names, split(".", trimprefix(key, prefix))[0])]]),
     [for key, value in local.table.properties : "properties.${key}: `${value}` is not a codec." if key == "write.parquet.compression-codec" &&
     !contains(["uncompressed", "snappy", "gzip", "lz4", "zstd", "brotli"], value)],
     [for key, value in local.table.properties : "properties.${key}: `${value}` is not a whole number that it can be."
