@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -14,6 +15,8 @@ import simplejson
 # The years 1 to 9999 in days and microseconds: what SQL engines and Python take for dates.
 _YEARS = {"date": (-719_162, 2_932_896), "timestamp": (-62_135_596_800_000_000, 253_402_300_799_999_999)}
 _ALL = 2**31 - 1
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_MAY_OVERFLOW = r"[eE]|^[+-]?0*\.?0*(\d\.?){39}"
 NOT_UTF8 = "not UTF-8"
 KEY_TWICE = "a key of the map stands twice"
 
@@ -123,6 +126,11 @@ def parse_text(values: pa.Array, target: pa.DataType) -> pa.Array:
         if not pc.all(pc.match_substring_regex(infinite, "^[+-]?inf", ignore_case=True), min_count=0).as_py():
             raise ValueError("a number too large")
         return numbers
+    if pa.types.is_decimal(target):
+        # Of more digits than fit into 128 bits Arrow keeps the lower bits, and says nothing.
+        if pc.any(pc.match_substring_regex(values, _MAY_OVERFLOW), min_count=0).as_py():
+            return pa.array([None if text is None else _exact_decimal(text, target) for text in values.to_pylist()], target)
+        return values.cast(target)
     if isinstance(target, pa.UuidType):
         return pa.array([None if text is None else uuid.UUID(text).bytes for text in values.to_pylist()], pa.binary(16)).cast(target)
     if pa.types.is_binary(target) or pa.types.is_fixed_size_binary(target):
@@ -134,6 +142,21 @@ def parse_text(values: pa.Array, target: pa.DataType) -> pa.Array:
         ]
         return pa.array([_from_json(value, target) for value in parsed], without_uuids(target)).cast(target)
     return values.cast(target)
+
+
+def _exact_decimal(text: str, target: pa.DataType) -> Decimal:
+    """A number as a decimal of the type's scale. Raises ValueError where it is none, or where digits would be lost."""
+    if not _NUMBER.fullmatch(text):
+        raise ValueError("not a number")
+    sign, digits, exponent = Decimal(text).as_tuple()
+    number, shift = int("".join(map(str, digits))), int(exponent) + target.scale
+    # A number of so many digits as the text has cannot be moved further and still be one of the type.
+    if number and abs(shift) > target.precision + len(digits):
+        raise ValueError("too many digits")
+    number, rest = (number * 10 ** max(shift, 0), 0) if shift >= 0 or not number else divmod(number, 10**-shift)
+    if rest or number >= 10**target.precision:
+        raise ValueError("too many digits")
+    return Decimal((sign, tuple(map(int, str(number))), -target.scale))
 
 
 def without_uuids(type_: pa.DataType) -> pa.DataType:

@@ -790,3 +790,19 @@ def test_parquet_with_large_rows_is_read_in_small_batches(tmp_path: Path) -> Non
     assert sum(batch.num_rows for batch in batches) == 1000
     assert max(batch.nbytes for batch in batches) <= 9 * 1024 * 1024
     assert len(batches) < 10
+
+
+@pytest.mark.parametrize(
+    ("type_", "good", "bad"),
+    [
+        ("decimal(38,0)", ["99999999999999999999999999999999999999", "9e37", "1.0"], ["3.5e38", "1" * 39, "1234567890" * 4 + "1", "-4e38"]),
+        ("decimal(38,0)", ["0" * 50 + "7", "7." + "0" * 45], [f"{number}.90" for number in range(10**37, 10**37 + 200)]),
+        ("decimal(8,2)", ["1e-2", "1" + "0" * 45 + "e-45"], ["1e-3", "1e40", "0." + "0" * 40 + "1"]),
+    ],
+)
+def test_decimals_of_more_digits_than_there_is_room_for_are_no_other_numbers(
+    tmp_path: Path, type_: str, good: list[str], bad: list[str]
+) -> None:
+    rows, found, _ = read(tmp_path / "f.csv", "d\n" + "\n".join([*good, *bad]), schema(d=type_))
+    assert [row["d"] for row in rows] == [Decimal(text) for text in good]
+    assert [row.reason for row in found] == [f"not a decimal({type_[8:-1].replace(',', ', ')})"] * len(bad)
