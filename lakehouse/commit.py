@@ -15,12 +15,21 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
+from pydantic import Field
+from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.expressions import AlwaysTrue, BooleanExpression
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import FileScanTask, Table, TableProperties, Transaction
 from pyiceberg.table.metadata import TableMetadata
 from pyiceberg.table.snapshots import Snapshot
-from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId, AssertRefSnapshotId, SetSnapshotRefUpdate
+from pyiceberg.table.update import (
+    AssertCurrentSchemaId,
+    AssertDefaultSpecId,
+    AssertRefSnapshotId,
+    AssertTableUUID,
+    SetSnapshotRefUpdate,
+    TableRequirement,
+)
 from pyiceberg.utils.properties import property_as_bool
 
 from lakehouse.attempts import commit_until_known
@@ -238,6 +247,7 @@ def _commit(
             # PyIceberg does not guard the layout that the files were written for: a commit that raced with an
             # evolution would be taken.
             transaction._apply((), (AssertCurrentSchemaId(current_schema_id=layout[1]), AssertDefaultSpecId(default_spec_id=layout[2])))
+            transaction._requirements += (newest_sequence(fresh),)
             attempt(fresh, transaction)
             if batch.audited:
                 _to_audit_branch(transaction)
@@ -261,6 +271,29 @@ def _to_audit_branch(transaction: Transaction) -> None:
     )
     # Not by _apply: it keeps one requirement of a type, and that is main's.
     transaction._requirements += (_AssertNoBranch(ref=AUDIT_BRANCH, snapshot_id=None),)
+
+
+def newest_sequence(table: Table) -> TableRequirement:
+    """That no snapshot came since the table was read, also on no other branch: the next one's sequence number would be taken."""
+    return _AssertSequence(uuid=table.metadata.table_uuid, last=_last_sequence(table.metadata))
+
+
+class _AssertSequence(AssertTableUUID):
+    """Iceberg has no such requirement: a REST catalog refuses an old sequence number itself. PyIceberg asks this one where it commits
+    itself; it would take such a snapshot if it is main's first."""
+
+    last: int = Field(exclude=True)
+
+    def validate(self, base_metadata: TableMetadata | None) -> None:  # type: ignore[override]  # as PyIceberg's, not Pydantic's
+        super().validate(base_metadata)
+        if base_metadata is not None and _last_sequence(base_metadata) != self.last:
+            raise CommitFailedException(
+                f"There is a snapshot {_last_sequence(base_metadata)} by now, and this was planned after {self.last}"
+            )
+
+
+def _last_sequence(metadata: TableMetadata) -> int:
+    return int(getattr(metadata, "last_sequence_number", 0))  # format version 1 has none
 
 
 class _AssertNoBranch(AssertRefSnapshotId):

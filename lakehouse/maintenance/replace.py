@@ -17,6 +17,7 @@ from pyiceberg.table.snapshots import Operation, Summary
 from pyiceberg.table.update import AssertCurrentSchemaId, AssertDefaultSpecId, AssertRefSnapshotId
 
 from lakehouse.attempts import commit_until_known
+from lakehouse.commit import newest_sequence
 from lakehouse.errors import CommitConflictError
 from lakehouse.history import AUDIT_BRANCH, BATCH_ID, DAYS, RUN_ID, SOURCE, audit_snapshot, find_batch, winner
 from lakehouse.maintenance.deletes import plan_files
@@ -67,14 +68,16 @@ class _Commit:
         if layout != _layout(self.table):
             raise CommitConflictError(f"Schema or partition spec of {name} changed meanwhile. Do this again.")
         state = {task.file.file_path: task for task in plan_files(fresh)}
-        self.made = [found for found in self.replacements if all(_is_same(task, state.get(task.file.file_path)) for task in found.tasks)]
+        self.made = [
+            found for found in self.replacements if all(is_as_planned(task, state.get(task.file.file_path)) for task in found.tasks)
+        ]
         if not self.made:
             raise CommitConflictError(f"{name} was changed by {winner(fresh, self.table)} meanwhile. Do this again.")
         with fresh.transaction() as transaction:
             transaction._apply((), (AssertCurrentSchemaId(current_schema_id=layout[1]), AssertDefaultSpecId(default_spec_id=layout[2])))
             self._replace(transaction, state)
             # An audit that is opened at the same time would be outdated. Not by _apply: it keeps one requirement of a type.
-            transaction._requirements += (AssertRefSnapshotId(ref=AUDIT_BRANCH, snapshot_id=None),)
+            transaction._requirements += (AssertRefSnapshotId(ref=AUDIT_BRANCH, snapshot_id=None), newest_sequence(fresh))
 
     def _replace(self, transaction: Transaction, state: dict[str, FileScanTask]) -> None:
         removed = [task for found in self.made for task in found.tasks]
@@ -118,7 +121,8 @@ def _layout(table: Table) -> tuple[object, int, int]:
     return table.metadata.table_uuid, table.metadata.current_schema_id, table.metadata.default_spec_id
 
 
-def _is_same(planned: FileScanTask, found: FileScanTask | None) -> bool:
+def is_as_planned(planned: FileScanTask, found: FileScanTask | None) -> bool:
+    """Whether a file is still there, with the same deletes."""
     return found is not None and _deletes(planned) == _deletes(found)
 
 
