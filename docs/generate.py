@@ -11,6 +11,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cells import cell, table
+from command_reference import command_sections
+from terraform_reference import module_sections, root_tables
+
 from lakehouse.rules import Rule
 from lakehouse.settings import PROJECT_ROOT, configuration_table
 from lakehouse.template import json_schema
@@ -46,24 +50,17 @@ def key_tables() -> str:
     for name, place in _MODELS.items():
         model = models[name]
         rows = [
-            f"| `{key}` | {_type(field)} | {_default(field, key in model.get('required', []))} | {_cell(field.get('description', ''))} |"
+            [f"`{key}`", _type(field), _default(field, key in model.get("required", [])), cell(field.get("description", ""))]
             for key, field in model["properties"].items()
         ]
-        parts.append(
-            "\n".join(
-                [f"### {place}", "", model["description"], "", "| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
-            )
-        )
-    return "\n\n".join(parts) + "\n"
+        parts.append(f"### {place}\n\n{model['description']}\n\n{table(['key', 'type', 'default', 'meaning'], rows)}")
+    return "\n".join(parts)
 
 
 def rule_table() -> str:
     """The Markdown table of the lint rules: id, severity, the first line of the docstring."""
-    rows = [
-        f"| `{rule.id}` | {rule.severity} | {_cell((rule.__doc__ or '').splitlines()[0])} |"
-        for rule in sorted(Rule.all, key=lambda r: r.id)
-    ]
-    return "\n".join(["| rule | severity | what it guards |", "| --- | --- | --- |", *rows]) + "\n"
+    rows = [[f"`{rule.id}`", rule.severity, cell((rule.__doc__ or "").splitlines()[0])] for rule in sorted(Rule.all, key=lambda r: r.id)]
+    return table(["rule", "severity", "what it guards"], rows)
 
 
 def _type(field: dict[str, Any]) -> str:
@@ -135,12 +132,7 @@ def _default(field: dict[str, Any], required: bool) -> str:
     if required:
         return "required"
     default = field.get("default")
-    return "" if default is None else f"`{_cell(json.dumps(default))}`"
-
-
-def _cell(text: str) -> str:
-    """Text that Markdown takes neither for a new cell nor for HTML."""
-    return text.replace("|", "\\|").replace("<", "&lt;")
+    return "" if default is None else f"`{cell(json.dumps(default))}`"
 
 
 def _fill(page: str, name: str, content: str) -> str:
@@ -155,14 +147,28 @@ def _fill(page: str, name: str, content: str) -> str:
 
 def generated(root: Path) -> dict[Path, str]:
     """What each generated file below ``root`` should hold."""
-    configuration, reference = root / "docs" / "configuration-reference.md", root / "docs" / "template-reference.md"
-    page = _fill(reference.read_text(encoding="utf-8"), "keys", key_tables())
-    return {
-        root / "table-templates" / "schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
-        root / "terraform" / "modules" / "table_template" / "schema.json": json.dumps(terraform_schema(), indent=1) + "\n",
-        configuration: _fill(configuration.read_text(encoding="utf-8"), "settings", configuration_table()),
-        reference: _fill(page, "rules", rule_table()),
+    docs, terraform = root / "docs", root / "terraform"
+    modules = [folder for cloud in ("aws", "gcp", ".") for folder in sorted((terraform / cloud / "modules").iterdir())]
+    parts = {
+        "configuration-reference.md": {"settings": configuration_table},
+        "template-reference.md": {"keys": key_tables, "rules": rule_table},
+        "cli-reference.md": {"commands": command_sections},
+        "terraform-reference.md": {
+            "aws": lambda: root_tables(terraform / "aws", "terraform/aws"),
+            "gcp": lambda: root_tables(terraform / "gcp", "terraform/gcp"),
+            "modules": lambda: module_sections(modules, terraform),
+        },
     }
+    files = {
+        root / "table-templates" / "schema.json": json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n",
+        terraform / "modules" / "table_template" / "schema.json": json.dumps(terraform_schema(), indent=1) + "\n",
+    }
+    for name, sections in parts.items():
+        page = (docs / name).read_text(encoding="utf-8")
+        for marker, content in sections.items():
+            page = _fill(page, marker, content())
+        files[docs / name] = page
+    return files
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -46,6 +46,9 @@ def diagnose(timeout: float, terraform: Path | None = None) -> list[Answer]:
         terraform: the Terraform root that the settings came from; None is the backend's.
     """
     setup = Setup.read(terraform)
+    # One after the other: PyIceberg's modules import one another, and threads that begin with different ones find them half made.
+    for name in _CHECKS:
+        _meaning(name)
     calls = {name: Call(_bound(name, setup), timeout) for name in _CHECKS}
     # Room for all of them to hang, some at a time.
     outcomes = run_calls(calls, _WORKERS, budget=timeout * (1 + len(calls) // _WORKERS), capped=False)

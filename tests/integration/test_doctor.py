@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from command_line import run_command
 from pyarrow import fs
 from pyiceberg.io.pyarrow import PyArrowFileIO
+from terraform_cli import require_terraform
 
 from lakehouse.catalog import catalog_properties
 from lakehouse.settings import PROJECT_ROOT
@@ -165,8 +165,7 @@ def state(root: Path, environment: dict[str, str]) -> None:
 def test_settings_that_are_not_terraforms_are_named_and_secrets_not_shown(
     lakehouse: Lakehouse, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    if shutil.which("terraform") is None and "CI" not in os.environ:
-        pytest.skip("there is no terraform")
+    require_terraform()
     if lakehouse.settings.backend == "local":
         assert diagnosed(capsys)["terraform"] == ("ok", "The backend local has nothing of Terraform's.")
         return
@@ -194,6 +193,14 @@ def test_a_package_that_is_missing_is_named_and_the_rest_is_checked(lakehouse: L
     assert (done.returncode, done.stderr, list(lines)) == (1, "", NAMES)
     assert lines["catalog"].startswith("error   catalog     pyiceberg is missing or broken. Install")
     assert lines["packages"].startswith("ok") and lines["dagster"].startswith("ok")
+
+
+def test_a_process_of_its_own_finds_what_a_process_that_imported_all_finds(lakehouse: Lakehouse) -> None:
+    if lakehouse.settings.backend != "local":
+        pytest.skip("the same")
+    lakehouse.template(TEMPLATE)
+    done = subprocess.run([Path(sys.executable).with_name("lakehouse"), "doctor"], capture_output=True, text=True, check=False)
+    assert [line for line in done.stdout.splitlines()[:-1] if not line.startswith("ok")] == []
 
 
 def test_packages_of_other_versions_are_named(

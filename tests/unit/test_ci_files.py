@@ -64,7 +64,7 @@ def test_every_job_has_the_least_permissions_a_timeout_and_a_group(path: Path) -
         assert 0 < job["timeout-minutes"] <= 60, name
         assert isinstance(job["permissions"], dict), name
         writes = {scope for scope, level in job["permissions"].items() if level == "write"}
-        assert writes <= {"id-token", "pull-requests"}, name
+        assert writes <= {"id-token", "pages" if name == "pages" else "pull-requests"}, name
         for step in job["steps"]:
             if "actions/checkout@" in step.get("uses", ""):
                 assert step["with"]["persist-credentials"] is False, name
@@ -82,7 +82,7 @@ def test_the_plan_is_made_where_the_repository_has_the_variables_and_for_no_fork
     clouds, plan = (jobs(ROOT / ".github" / "workflows" / "terraform-plan.yml")[name] for name in ("clouds", "plan"))
     assert "head.repo.full_name == github.repository" in clouds["if"]
     assert plan["if"] == "needs.clouds.outputs.names != '[]'"
-    documented = (ROOT / "docs" / "deployment.md").read_text()
+    documented = (ROOT / "docs" / "deployment-guide.md").read_text()
     used = set(re.findall(r"vars\.([A-Z_]+)", (ROOT / ".github" / "workflows" / "terraform-plan.yml").read_text()))
     assert {name for name in used if f"`{name}`" not in documented} == set()
 

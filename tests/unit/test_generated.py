@@ -22,16 +22,19 @@ ROOT = Path(__file__).parents[2]
 GENERATED = [
     "terraform/modules/table_template/schema.json",
     "table-templates/schema.json",
+    "docs/cli-reference.md",
     "docs/configuration-reference.md",
     "docs/template-reference.md",
+    "docs/terraform-reference.md",
 ]
 TEMPLATES = [*ROOT.glob("table-templates/*.yaml"), *ROOT.glob("examples/*/table-templates/*.yaml")]
 SCHEMA = json.loads((ROOT / "table-templates" / "schema.json").read_text())
 
 
 @pytest.fixture
-def main() -> Callable[[list[str]], int]:
+def main(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str]], int]:
     """The generator's entry point."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
     return runpy.run_path(str(ROOT / "docs" / "generate.py"))["main"]
 
 
@@ -43,10 +46,11 @@ def test_generated_files_are_up_to_date(main: Callable[[list[str]], int], capsys
 def test_a_stale_file_is_named_and_written(
     main: Callable[[list[str]], int], capsys: pytest.CaptureFixture[str], tmp_path: Path, file: str
 ) -> None:
-    for name in GENERATED:
+    for name in [*GENERATED, *(str(path.relative_to(ROOT)) for path in ROOT.glob("terraform/**/*.tf"))]:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     arguments = ["--root", str(tmp_path)]
+    main(arguments)
     assert main([*arguments, "--check"]) == 0
     stale = tmp_path / file
     stale.write_text(stale.read_text().replace("restricted", "hidden").replace("LAKEHOUSE_BACKEND", "BACKEND"))
