@@ -63,7 +63,7 @@ def check_drift(
     """
     templates = list(templates)
     tables = {found.table_name: found for found in with_quarantine(templates)}
-    catalog, pointers = _Shared(lambda: _open(settings, opener)), _Shared(lambda: open_pointers(settings))
+    catalog, pointers = _Shared(lambda: open_existing(settings, opener)), _Shared(lambda: open_pointers(settings))
 
     def look(template: TableTemplate) -> list[TableDrift]:
         return [_table(settings, catalog.get(), template, pointers)]
@@ -99,7 +99,8 @@ def check_drift(
     return [TableDrift(EVERYTHING, "unreachable", "catalog", reason=reason), *answers, *grants]
 
 
-def _open(settings: LakehouseSettings, opener: Callable[[LakehouseSettings], Catalog]) -> Catalog:
+def open_existing(settings: LakehouseSettings, opener: Callable[[LakehouseSettings], Catalog] = open_catalog) -> Catalog:
+    """The catalog of the settings' backend. Raises CatalogError, also where the embedded one was never made, or is gone."""
     # Opening would make an empty catalog where a warehouse is lost, and every table would be missing.
     # One that was never made looks like one that is gone, so that it is said, and stays an unknown.
     if settings.backend == "local" and not ((folder := settings.warehouse_folder) / "catalog.db").is_file():

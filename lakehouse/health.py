@@ -73,14 +73,18 @@ def check_health(settings: LakehouseSettings, catalog: Catalog, templates: Itera
     """The health of tables and their quarantine tables; for one that cannot be read, the error."""
     for template in with_quarantine(templates):
         try:
-            table = load_table(catalog, template.table_name)
-            newest = load_newest(catalog, template.table_name)  # where Nessie shows a table without its history, it has its file
-            size = len(newest.io.new_input(newest.metadata_location))
-            yield health_of(table, template, size, expires=settings.backend != "aws-nessie")
+            yield read_health(settings, catalog, load_table(catalog, template.table_name), template)
         except CatalogError as error:
             yield error
         except Exception as error:
             yield CatalogError(f"{template.table_name} cannot be read: {type(error).__name__}: {error}. See whether its files are there.")
+
+
+def read_health(settings: LakehouseSettings, catalog: Catalog, table: Table, template: TableTemplate) -> Health:
+    """The health of a table that was loaded."""
+    newest = load_newest(catalog, template.table_name)  # where Nessie shows a table without its history, it has its file
+    size = len(newest.io.new_input(newest.metadata_location))
+    return health_of(table, template, size, expires=settings.backend != "aws-nessie")
 
 
 def health_of(table: Table, template: TableTemplate, metadata_bytes: int, expires: bool) -> Health:

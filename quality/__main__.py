@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import NoReturn
 
 from rich.table import Table as Grid
@@ -22,7 +22,7 @@ from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 from quality.checks import shown, unused_files
 from quality.processes import kill_processes
-from quality.runner import CheckResult, Outcome, ScanResult
+from quality.results import Outcome, ScanResult
 from quality.scan import held_back_by, scan_table
 
 # Each is a process of its own with a DuckDB of its own.
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results, errors = _scan_all(settings, chosen)
     if options.json:
         tables = [{**result.as_dict(), "held_back_by": held_back_by(result)} for result in results]
-        print_json({"version": 1, "tables": tables, "errors": errors})
+        print_json({"version": 1, "at": datetime.now(UTC).isoformat(timespec="seconds"), "tables": tables, "errors": errors})
     else:
         _print_results(results)
     return 1 if errors or any(result.worst in ("fail", "error") for result in results) else 0
@@ -98,7 +98,11 @@ def _print_results(results: Sequence[ScanResult]) -> None:
     for result in results:
         for check in result.checks:
             grid.add_row(
-                Text(result.table), Text(check.name), Text(check.outcome, _STYLES[check.outcome]), _value(check), Text(check.threshold)
+                Text(result.table),
+                Text(check.name),
+                Text(check.outcome, _STYLES[check.outcome]),
+                Text(check.value_text),
+                Text(check.threshold),
             )
         grid.add_section()
     OUT.print(grid)
@@ -112,14 +116,6 @@ def _print_results(results: Sequence[ScanResult]) -> None:
         outcome: sum(check.outcome == outcome for found in results for check in found.checks) for outcome in _STYLES
     }
     OUT.print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
-
-
-def _value(check: CheckResult) -> Text:
-    if check.value is None:
-        return Text()
-    if check.is_freshness:
-        return Text(str(timedelta(seconds=round(check.value))))
-    return Text(f"{check.value:,.0f}" if float(check.value).is_integer() else f"{check.value:,.3f}")
 
 
 def _tell(what: str, message: str, style: str) -> None:

@@ -19,7 +19,8 @@ from quality.checks import Check, dialect_of, table_checks
 from quality.configuration import athena_configuration, bigquery_configuration, duckdb_configuration, write_configuration
 from quality.errors import ChecksError
 from quality.generated import Dialect
-from quality.runner import CheckResult, ScanResult, run_scan
+from quality.results import CheckResult, ScanResult
+from quality.runner import run_scan
 
 _DATA_SOURCE = "lakehouse"
 _LOGGER = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ def scan_table(
                 configuration = _write_data_source(settings, template, table, runnable, dialect, snapshot_id, Path(folder))
             file = _write_checks(template, runnable, dialect, Path(folder))
             seconds = timeout or settings.scan_timeout
-            result = run_scan(template.table_name, _DATA_SOURCE, configuration, file, runnable, timeout=seconds, log=log)
+            now = settings.freshness_now
+            result = run_scan(template.table_name, _DATA_SOURCE, configuration, file, runnable, timeout=seconds, log=log, now=now)
     found = {check.name: check for check in result.checks} | absent
     scanned = (snapshot_id or _current(table)) if dialect == "duckdb" else None
     return replace(result, checks=tuple(found[check.name] for check in checks), snapshot_id=scanned)

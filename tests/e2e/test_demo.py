@@ -30,7 +30,19 @@ def rows(data: Path) -> dict[str, int]:
     return {table["name"]: table["rows"] for table in json.loads(run(data, "lakehouse", "tables", "--json"))}
 
 
+def assert_catalog_page(data: Path) -> None:
+    """What `make catalog` writes has the sizes, and the results of the checks that ran with the pipelines."""
+    (data / "results.json").write_text(run(data, "python", "-m", "dagster_project.check_results"))
+    run(data, "lakehouse", "catalog-page", "--checks", str(data / "results.json"), "--output", str(data / "catalog"))
+    page = (data / "catalog" / "tables" / "lakehouse.event_stream.html").read_text()
+    assert "Rows over 2 commits" in page
+    assert "29,997 at first, 60,493 now" in page
+    assert "no result" not in page
+    assert page.count('class="outcome pass"') > 12
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_demo_loads_what_is_new_and_nothing_twice(tmp_path: Path) -> None:
     first = run(tmp_path, "python", "examples/demo/run.py", "--data", str(tmp_path))
     assert "0 + 29,997 = 29,997 rows" in first
@@ -45,6 +57,7 @@ def test_demo_loads_what_is_new_and_nothing_twice(tmp_path: Path) -> None:
         "lakehouse.feature_table": 4_000,
         "lakehouse.scd_type2": 2_128,
     }
+    assert_catalog_page(tmp_path)
     second = run(tmp_path, "python", "examples/demo/run.py", "--data", str(tmp_path))
     assert "60,493 + 30,496 = 90,989 rows" in second
     # The day before the new ones is computed again, for its late rows, and replaced.

@@ -31,7 +31,7 @@ from lakehouse.template import TableTemplate
 from lakehouse.types import PRIMITIVES
 from quality.checks import table_checks
 from quality.errors import ChecksError
-from quality.runner import ScanResult
+from quality.results import ScanResult
 from quality.scan import scan_table
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ import pytest
 from lakehouse.errors import MissingExtraError
 from quality.configuration import duckdb_configuration, write_configuration
 from quality.errors import DataSourceUnreachableError, InvalidChecksError, QualityError, ScanCrashedError, ScanTimeoutError
-from quality.runner import CheckResult, ScanResult, run_scan
+from quality.results import CheckResult, ScanResult
+from quality.runner import run_scan
 
 NOW = datetime(2024, 6, 1, 12, tzinfo=UTC)
 SECRET = "ada.lovelace"  # in a row, and nowhere else
