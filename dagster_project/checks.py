@@ -32,15 +32,15 @@ from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
 from quality.checks import Check, table_checks
 from quality.errors import ChecksError
-from quality.runner import CheckResult, Outcome, ScanResult
+from quality.results import CheckResult, Outcome, ScanResult
 from quality.scan import scan_table
 
 # Under this key a materialization has the results of the audit that it passed.
 AUDIT = "audit"
 # … and an evaluation says that the rows it is about were not published.
-_UNPUBLISHED = "not_published"
+UNPUBLISHED = "not_published"
 # Records of a check, of which most say something.
-_LOOKED_BACK = 100
+LOOKED_BACK = 100
 _SEVERITY: Mapping[Outcome, AssetCheckSeverity] = {"warn": AssetCheckSeverity.WARN}
 
 
@@ -95,7 +95,7 @@ def _fails(instance: DagsterInstance, latest: AssetCheckExecutionRecord, step: s
     """Whether a check failed when it was last run on rows that readers see."""
     if (fails := _says(instance, latest, step)) is not None:
         return fails
-    history = instance.event_log_storage.get_asset_check_execution_history(latest.key, limit=_LOOKED_BACK)
+    history = instance.event_log_storage.get_asset_check_execution_history(latest.key, limit=LOOKED_BACK)
     said = (_says(instance, record, step) for record in history if record.id < latest.id)
     return next((fails for fails in said if fails is not None), False)
 
@@ -107,7 +107,7 @@ def _says(instance: DagsterInstance, record: AssetCheckExecutionRecord, step: st
     event = record.event and record.event.dagster_event
     evaluation = event and event.asset_check_evaluation_data
     if isinstance(evaluation, AssetCheckEvaluation):
-        if _UNPUBLISHED in evaluation.metadata:
+        if UNPUBLISHED in evaluation.metadata:
             return None
         if evaluation.severity == AssetCheckSeverity.WARN:
             return False
@@ -177,11 +177,12 @@ def check_result(settings: LakehouseSettings, check: Check, result: CheckResult,
         **_told(settings, check),
         "snapshot_id": None if scan.snapshot_id is None else str(scan.snapshot_id),  # as text: the page rounds 64-bit numbers
         "scan_seconds": round(scan.duration, 3),
+        "fresh_at": settings.freshness_now.isoformat() if settings.freshness_now and check.is_freshness else None,
     }
     return {
         "passed": result.outcome == "pass",
         "severity": _SEVERITY.get(result.outcome, AssetCheckSeverity.ERROR),
-        "description": result.message or f"{check.definition}: {result.outcome}",
+        "description": result.message or ", ".join(filter(None, [f"{check.definition}: {result.outcome}", result.value_text])),
         "metadata": {name: value for name, value in metadata.items() if value is not None},
     }
 
@@ -204,6 +205,6 @@ def report(instance: DagsterInstance, settings: LakehouseSettings, template: Tab
     checks = {check.name: check for check in table_checks(settings, template, None if published else "duckdb")}
     for result in scan.checks:
         said = check_result(settings, checks[result.name], result, scan)
-        metadata = said["metadata"] if published else {**said["metadata"], _UNPUBLISHED: True}
+        metadata = said["metadata"] if published else {**said["metadata"], UNPUBLISHED: True}
         evaluation = AssetCheckEvaluation(asset_key=asset_key(template), check_name=result.name, **{**said, "metadata": metadata})
         instance.report_runless_asset_event(evaluation)

@@ -25,7 +25,7 @@ def build_definitions(settings: LakehouseSettings) -> Definitions:
     checks = TableChecks(settings, templates)
     jobs, nightly = build_maintenance(templates, settings)
     return Definitions(
-        assets=[*build_assets(templates), WATCH],
+        assets=[*build_assets(templates, settings.repository_url), WATCH],
         asset_checks=[*checks.definitions(), *build_watch_checks()],
         sensors=[build_drift_sensor(templates, settings.drift_sensor)],
         jobs=jobs,

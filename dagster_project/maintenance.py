@@ -11,10 +11,10 @@ from pyiceberg.catalog import Catalog
 
 from dagster_project.assets.common import asset_key
 from lakehouse.catalog import open_catalog
+from lakehouse.engines import open_engine
 from lakehouse.errors import LakehouseError
 from lakehouse.health import Health, check_health
 from lakehouse.lint import lint_templates
-from lakehouse.maintenance.plan import maintain
 from lakehouse.maintenance.report import MaintenanceError, TableReport
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
@@ -38,8 +38,9 @@ def maintain_tables(context: OpExecutionContext, config: MaintenanceConfig) -> N
     templates = [found for found in result.templates if (found.table_name in config.tables if config.tables else found.is_maintained)]
     failures += [f"No template describes {name}." for name in config.tables if name not in {found.table_name for found in templates}]
     catalog = open_catalog(settings)
+    engine = open_engine(settings, catalog)
     for template in templates:
-        done = list(maintain(settings, catalog, [template], dry_run=config.dry_run, run_id=context.run_id, progress=context.log.info))
+        done = list(engine.maintain([template], dry_run=config.dry_run, run_id=context.run_id, progress=context.log.info))
         for report in done:
             for line in _lines(report):
                 context.log.info(line)

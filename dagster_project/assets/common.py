@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
-from dagster import AssetKey, TableColumn, TableColumnConstraints, TableSchema
+from dagster import (
+    AssetKey,
+    CodeReferencesMetadataValue,
+    LocalFileCodeReference,
+    TableColumn,
+    TableColumnConstraints,
+    TableSchema,
+    UrlCodeReference,
+)
 
+from lakehouse.settings import PROJECT_ROOT
 from lakehouse.template import Column, TableTemplate
 
 _ADDRESS_OR_TEAM = r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}|team:.+"
@@ -40,6 +50,18 @@ def asset_attributes(template: TableTemplate) -> dict[str, Any]:
 def column_schema(template: TableTemplate) -> TableSchema:
     """The columns with types, descriptions, nullability, and tags for pii and access level."""
     return TableSchema(columns=[_column(column) for column in template.columns])
+
+
+def code_references(template: TableTemplate, repository_url: str | None) -> CodeReferencesMetadataValue:
+    """The template, and the SQL of a feature table: in the repository, as far as they are the project's and its URL is known, else here."""
+    sql = [template.path.with_name(template.feature_table.sql)] if template.feature_table else []
+    return CodeReferencesMetadataValue(code_references=[_reference(path.absolute(), repository_url) for path in (template.path, *sql)])
+
+
+def _reference(path: Path, repository_url: str | None) -> UrlCodeReference | LocalFileCodeReference:
+    if repository_url is not None and path.is_relative_to(PROJECT_ROOT):
+        return UrlCodeReference(url=f"{repository_url.rstrip('/')}/{path.relative_to(PROJECT_ROOT).as_posix()}", label=path.name)
+    return LocalFileCodeReference(file_path=str(path), line_number=1, label=path.name)
 
 
 def _column(column: Column) -> TableColumn:

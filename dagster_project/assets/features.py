@@ -34,7 +34,7 @@ def feature_asset(template: TableTemplate, templates: Mapping[str, TableTemplate
 
     attributes = asset_attributes(template)
     as_asset: Callable[[Callable[[AssetExecutionContext], ComputeDays]], AssetsDefinition] = asset(
-        **{**attributes, "metadata": {**attributes["metadata"], "partition_expr": day.name}},
+        **{**attributes, "kinds": {"iceberg", "sql"}, "metadata": {**attributes["metadata"], "partition_expr": day.name}},
         deps=[_dependency(found, pipeline.window_days) for found in inputs],
         partitions_def=_partitions(pipeline.partitions),
         backfill_policy=BackfillPolicy.single_run(),

@@ -16,6 +16,7 @@ from dagster import (
     AssetChecksDefinition,
     AssetCheckSeverity,
     AssetKey,
+    AssetMaterialization,
     AssetSpec,
     DagsterInstance,
     DefaultSensorStatus,
@@ -81,7 +82,11 @@ def build_drift_sensor(templates: Iterable[TableTemplate], status: str) -> Senso
         failures = _send(settings, memory, news, now, deadline)
         for name, error in failures.items():
             context.log.error(f"Alerts for {name} are kept until the next tick. {error}")
-        events = [_evaluation(checked[name], CHECK, result) for name, result in _news_of_checks(context.instance, drifts, checked)]
+        events: list[AssetMaterialization | AssetCheckEvaluation] = [
+            _evaluation(checked[name], CHECK, result) for name, result in _news_of_checks(context.instance, drifts, checked)
+        ]
+        # Of an asset that is only observed the page would say for ever that it is missing.
+        events.append(AssetMaterialization(WATCH.key, metadata=_counts(drifts)))
         events.append(_evaluation(WATCH.key, CATALOG_CHECK, _catalog_result(drifts)))
         events.append(_evaluation(WATCH.key, ALERTS_CHECK, _alerts_result(memory, failures)))
         return SensorResult(cursor=memory.model_dump_json(), asset_events=events, skip_reason=_summary(drifts))
@@ -188,12 +193,17 @@ def _catalog_result(drifts: Sequence[TableDrift]) -> dict[str, Any]:
     told += [drift.message for drift in unseen if drift.state == "not checked" and drift.aspect == "grants"] if not told else []
     more = [f"… and {len(told) - _MOST_LINES} more."] if len(told) > _MOST_LINES else []
     unmanaged = [drift.table for drift in drifts if drift.state == "unmanaged"]
-    counts = Counter(drift.state for drift in drifts if drift.aspect == "schema")
     return {
         "passed": not unseen,
         "description": "\n".join([*told[:_MOST_LINES], *more]) or _summary(drifts),
-        "metadata": {**{state.replace(" ", "_"): count for state, count in counts.items()}, "unmanaged_tables": ", ".join(unmanaged)},
+        "metadata": {**_counts(drifts), "unmanaged_tables": ", ".join(unmanaged)},
     }
+
+
+def _counts(drifts: Iterable[TableDrift]) -> dict[str, int]:
+    """How many tables are in each state, which Dagster plots over time."""
+    counts = Counter(drift.state for drift in drifts if drift.aspect == "schema")
+    return {state.replace(" ", "_"): count for state, count in counts.items()}
 
 
 def _alerts_result(memory: Memory, failures: dict[str, DeliveryError]) -> dict[str, Any]:

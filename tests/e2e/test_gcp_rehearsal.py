@@ -21,6 +21,7 @@ import requests
 from biglake_server import PROJECT, BigLakeServer
 from bigquery_queries import read_rows
 from bigquery_server import ADMIN, INTERNAL, LOCATION, POLICY_APIS, READER, RESTRICTED, WRITER, BigQueryServer
+from needed import unavailable
 from rehearsal import Rehearsal
 from rest_catalog_server import RestCatalogUnavailableError
 from terraform_cli import ROOT, Terraform, require_terraform, terraform_folder
@@ -107,7 +108,7 @@ def rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Googl
     try:
         servers = BigLakeServer(tmp_path)
     except RestCatalogUnavailableError as error:
-        pytest.skip(str(error))
+        unavailable(error)
     with servers as biglake, BigQueryServer() as bigquery:
         biglake.reset()
         bigquery.logged_in = WRITER  # at BigLake

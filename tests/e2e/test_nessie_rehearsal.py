@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from needed import unavailable
 from nessie_environment import container_environment, on_this_machine
 from nessie_server import NessieServer, NessieUnavailableError, nessie_jar
 from rehearsal import Rehearsal, empty, open_rehearsal
@@ -26,9 +26,7 @@ def rehearsal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Rehea
     try:
         nessie_jar()  # before Terraform takes its minutes
     except NessieUnavailableError as error:
-        if os.environ.get("CI") or os.environ.get("REQUIRE_NESSIE"):
-            raise
-        pytest.skip(str(error))
+        unavailable(error, "REQUIRE_NESSIE")
     variables = {"catalog_type": "nessie", "bucket_prefix": "rehearsal", "nessie_deletion_protection": False}
     with open_rehearsal(tmp_path, monkeypatch, **variables) as found:
         yield found

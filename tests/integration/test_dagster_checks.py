@@ -360,7 +360,9 @@ def test_an_audit_that_failed_can_be_published_by_hand(lakehouse: Lakehouse, che
     assert not run(ORDERS).success  # duplicates are still there
 
 
-def test_freshness_is_looked_at_every_hour_by_itself(lakehouse: Lakehouse, checks: Path, instance: DagsterInstance) -> None:
+def test_freshness_is_looked_at_every_hour_by_itself(
+    lakehouse: Lakehouse, checks: Path, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lakehouse.template(EVENTS)
     defs = definitions()
     schedule = next(schedule for schedule in defs.schedules or () if schedule.name == "freshness")
@@ -371,12 +373,17 @@ def test_freshness_is_looked_at_every_hour_by_itself(lakehouse: Lakehouse, check
     done = job.execute_in_process(instance=instance)
     assert {name: found.passed for name, found in results(done).items()} == {"freshness_at": False}
     assert not done.get_asset_materialization_events()
+    # Data of the past, as it was looked at then.
+    monkeypatch.setenv("LAKEHOUSE_FRESHNESS_NOW", (DAY + timedelta(minutes=90)).isoformat())
+    [then] = results(job.execute_in_process(instance=instance)).values()
+    assert (then.passed, then.metadata["fresh_at"].value) == (True, (DAY + timedelta(minutes=90)).isoformat())
+    assert str(then.description).endswith(": pass, 1:30:00")
 
 
 def test_a_schedule_runs_the_tables_checks_with_them_but_not_the_search_for_drift(lakehouse: Lakehouse, checks: Path) -> None:
     lakehouse.template(EVENTS)
     defs = definitions()
-    schedule = next(schedule for schedule in defs.schedules or () if schedule.name.startswith("cron_"))
+    schedule = next(schedule for schedule in defs.schedules or () if schedule.name.startswith("load_"))
     selected = defs.resolve_job_def(schedule.job_name).asset_layer.asset_graph.asset_check_keys
     names = {key.name for key in selected if key.asset_key == ORDERS}
     assert "row_count" in names

@@ -41,7 +41,7 @@ pipeline:
   lookback: 3d
   cron: "30 2 * * *"
 """
-NAME = "features_cron_30_2_every_every_every"
+NAME = "features_daily_at_2_30"
 Tick = Callable[[int], ScheduleExecutionData]
 
 
@@ -52,11 +52,17 @@ def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
 
 
 @pytest.fixture
-def repository(lakehouse: Lakehouse) -> RepositoryDefinition:
-    """One table of events, and two of features whose partitions are not the same."""
+def starts() -> tuple[str, str]:
+    """The first days of the two tables of features: not the same, and neither are their partitions."""
+    return "1", "4"
+
+
+@pytest.fixture
+def repository(lakehouse: Lakehouse, starts: tuple[str, str]) -> RepositoryDefinition:
+    """One table of events, and two of features."""
     (lakehouse.settings.templates / "count.sql").write_text("select $day as day, count(*) as events from events having count(*) > 0")
     lakehouse.template(EVENTS)
-    for name, start in (("one", "1"), ("two", "4")):
+    for name, start in zip(("one", "two"), starts, strict=True):
         lakehouse.template(FEATURES.replace("NAME", name).replace("START", start))
     return build_definitions(LakehouseSettings.load()).get_repository_def()
 
@@ -113,6 +119,22 @@ def test_ticks_ask_for_what_is_due_and_nothing_twice(
     execute(repository, instance, (data.run_requests or ())[0])
     assert counts(lakehouse, "shop.one") == {date(2024, 1, 2): 2, date(2024, 1, 3): 1, date(2024, 1, 4): 1}
     assert asked(tick(6)) == ["shop.one/2024-01-04..2024-01-05", "shop.two/2024-01-04..2024-01-05"]
+
+
+@pytest.mark.parametrize("starts", [("1", "1")])
+def test_tables_with_the_same_days_have_a_job_of_their_own(
+    lakehouse: Lakehouse, repository: RepositoryDefinition, instance: DagsterInstance, tick: Tick
+) -> None:
+    schedule = repository.get_schedule_def(NAME)
+    job = repository.get_job(schedule.job_name)
+    assert job.asset_layer.selected_asset_keys == {AssetKey(["shop", "one"]), AssetKey(["shop", "two"])}
+    append(lakehouse, "first", 1, 2)
+    data = tick(3)
+    assert asked(data) == ["shop.one/2024-01-01..2024-01-02", "shop.two/2024-01-01..2024-01-02"]
+    requests = data.run_requests or []
+    assert {key for request in requests for key in request.asset_check_keys or ()} <= set(job.asset_layer.asset_graph.asset_check_keys)
+    execute(repository, instance, requests[1])
+    assert (counts(lakehouse, "shop.one"), len(counts(lakehouse, "shop.two"))) == ({}, 2)
 
 
 def test_one_table_that_fails_keeps_no_other_from_being_computed(lakehouse: Lakehouse, tick: Tick) -> None:

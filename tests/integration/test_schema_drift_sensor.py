@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from aws_server import Call, Fault
-from dagster import AssetCheckKey, AssetKey, AssetSpec, DagsterInstance, DefaultSensorStatus
+from dagster import AssetCheckKey, AssetKey, AssetMaterialization, AssetSpec, DagsterInstance, DefaultSensorStatus
 from drifting import ORDERS, USERS, Watch, made
 from pyiceberg.types import BooleanType
 from werkzeug.wrappers import Response
@@ -220,8 +220,10 @@ def test_characters_that_slack_takes_for_its_own_arrive_as_they_are(lakehouse: L
 
 def test_a_tables_check_has_the_difference_and_is_stored_when_it_changes(lakehouse: Lakehouse, watch: Watch) -> None:
     orders = ["shop", "orders"]
-    watch.tick()
+    data = watch.tick()
     assert watch.checks(orders) == [(True, "In step with the template.")]
+    [comparison] = [event for event in data.asset_events if isinstance(event, AssetMaterialization)]
+    assert (comparison.asset_key.path, comparison.metadata["in_step"].value) == (["schema_drift"], 3)
     drift(lakehouse)
     drift(lakehouse, "shop.orders__quarantine")
     data = watch.tick()

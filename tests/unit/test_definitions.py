@@ -13,6 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from dagster_project.definitions import build_definitions
+from dagster_project.schedules import schedule_name
 from lakehouse.errors import TemplateError
 from lakehouse.settings import PROJECT_ROOT, LakehouseSettings
 
@@ -125,6 +126,18 @@ def test_a_template_becomes_an_asset_by_its_pattern_alone(define: Define, tmp_pa
     assert set(assets) == ({"shop/one"} if becomes_asset else set())
 
 
+def test_a_table_links_to_its_files() -> None:
+    def links(defs: Definitions, table: str) -> list[str]:
+        return [link.source for link in assets_of(defs)[table].get_asset_spec().metadata["dagster/code_references"].code_references]
+
+    url, folder = "https://git.example.com/us/lake/blob/main", PROJECT_ROOT / "table-templates"
+    ours = build_definitions(LakehouseSettings.load(LAKEHOUSE_TEMPLATES=folder, LAKEHOUSE_REPOSITORY_URL=f"{url}/"))
+    files = ["table-templates/feature_table.yaml", "table-templates/feature_table.sql"]
+    assert links(ours, "lakehouse/feature_table") == [f"{url}/{file}" for file in files]
+    here = build_definitions(LakehouseSettings.load(LAKEHOUSE_TEMPLATES=folder))
+    assert links(here, "lakehouse/feature_table") == [f"{PROJECT_ROOT / file}:1" for file in files]
+
+
 def test_a_broken_template_is_named_with_its_line(define: Define) -> None:
     with pytest.raises(TemplateError, match=r"broken\.yaml:4:1: error\[unknown-key\] sauce: .*Did you mean `source`\?"):
         define(fine=SOURCE, broken="sauce: {path: landing/, format: jsonl}")
@@ -211,10 +224,28 @@ def test_daily_partitions_of_features(define: Define, tmp_path: Path) -> None:
 def test_schedules_of_features_stand_beside_the_others_of_their_time(define: Define, tmp_path: Path) -> None:
     (tmp_path / "day.sql").write_text("select $day as day, $day::timestamptz as valid_from")
     cron, features = CRONS[0], f'{DAILY}, inputs: [events], partitions: {{start: "2024-01-30"}}, cron: "{CRONS[0]}"}}'
-    schedules = describe(define(events=scheduled(cron), one=features, two=features, by_hand=features.replace(f', cron: "{cron}"', "")))[
-        "schedules"
-    ]
-    assert {name: found["targets"] for name, found in schedules.items()} == {
-        "cron_every_by_5_every_every_every_every": ["shop/events"],
-        "features_cron_every_by_5_every_every_every_every": ["Computes the days that are due of shop.one, shop.two."],
-    }
+    tables = {"events": scheduled(cron), "one": features, "two": features, "by_hand": features.replace(f', cron: "{cron}"', "")}
+
+    def targets(**others: str) -> dict[str, list[str]]:
+        return {name: found["targets"] for name, found in describe(define(**tables | others))["schedules"].items()}
+
+    alike = {"load_every_5_minutes": ["shop/events"], "features_every_5_minutes": ["shop/one", "shop/two"]}
+    assert targets() == alike
+    # A job has the same partitions of all its assets. Then none is the tables' own, and their pages show no schedule.
+    later = {"two": features.replace("2024-01-30", "2024-01-31")}
+    assert targets(**later) == alike | {"features_every_5_minutes": ["Computes the days that are due of shop.one, shop.two."]}
+
+
+@pytest.mark.parametrize(
+    ("cron", "name"),
+    [
+        ("*/5 * * * *", "every_5_minutes"),
+        ("5 * * * *", "hourly_at_minute_5"),
+        ("05 * * * *", "hourly_at_minute_05"),  # another expression, and another schedule
+        ("30 2 * * *", "daily_at_2_30"),
+        ("0 0 * * 1-5", "cron_0_0_every_every_1_to_5"),
+        ("15,45 */2 * * MON", "cron_15_and_45_every_by_2_every_every_MON"),
+    ],
+)
+def test_a_schedules_name_says_when(cron: str, name: str) -> None:
+    assert schedule_name(cron) == name
