@@ -18,7 +18,7 @@ export DAGSTER_HOME ?= $(CURDIR)/data/dagster
 export DAGSTER_DISABLE_TELEMETRY := yes
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-flights dev quality experiment soda-config test test-aws test-nessie test-gcp torture lint lint-terraform lint-deploy audit format generate lock bench
+.PHONY: help setup spark demo demo-flights dev catalog screenshots quality experiment soda-config test test-spark test-aws test-nessie test-gcp torture lint lint-terraform lint-deploy audit format generate docs docs-serve lock bench
 .PHONY: aws-validate aws-plan aws-apply aws-destroy gcp-validate gcp-plan gcp-apply gcp-destroy clean clean-data
 
 help: ## Show this list
@@ -32,6 +32,13 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) install --quiet --no-deps --require-hashes -r requirements.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+spark: $(VENV)/.spark ## Install Apache Spark as well (400 MB), for LAKEHOUSE_ENGINE=spark
+
+$(VENV)/.spark: requirements-spark.lock | $(VENV)/.installed
+	@echo "Installing Apache Spark into $(VENV) (a minute or two) …"
+	@$(PIP) install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 demo: setup ## Run sample files through the three pipelines, and show the tables
@@ -50,6 +57,13 @@ dev: setup ## Open Dagster's web page on the demo's lakehouse; its schedules wai
 	@test -e "$$DAGSTER_HOME/dagster.yaml" || cp dagster_project/dagster.yaml "$$DAGSTER_HOME"
 	LAKEHOUSE_SCHEDULES=$${LAKEHOUSE_SCHEDULES:-stopped} $(BIN)/dagster dev -m dagster_project.definitions
 
+catalog: setup ## Write pages of all tables, data/catalog/index.html: columns and who sees them, lineage, checks, sizes (OUTPUT=folder)
+	@$(BIN)/python -m dagster_project.check_results | $(BIN)/lakehouse catalog-page --checks - --output "$(or $(OUTPUT),data/catalog)"
+
+screenshots: setup ## Make the pictures of Dagster's page anew, in data/screenshots, and the README's (needs Chromium)
+	SCREENSHOTS=data/screenshots $(BIN)/python -m pytest tests/e2e/test_dagster_page.py
+	cp data/screenshots/dagster-asset.png docs/images/dagster.png
+
 quality: setup ## Run the quality checks of all tables (TABLES="event_stream …"); exit code 1 where one fails
 	@$(BIN)/python -m quality $(TABLES)
 
@@ -59,8 +73,13 @@ experiment: setup ## Run the pipelines on a branch of Nessie (NAME=summer; TABLE
 soda-config: setup ## Write quality/configuration.yaml, for soda scans by hand, from Terraform's outputs (CLOUD=aws or gcp)
 	@$(BIN)/python -m quality.configuration --terraform terraform/$(or $(CLOUD),aws)
 
-test: setup ## Run all tests
+# Each process of the second has a JVM of its own.
+test: setup spark ## Run all tests
 	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m spark
+
+test-spark: setup spark ## Run the tests with Apache Spark, and on Nessie, alone (needs Java 17)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m spark
 
 test-aws: setup ## Rehearse AWS on moto, with no account: terraform apply, pipelines, an evolution, governance, destroy (5 minutes)
 	$(BIN)/python -m pytest -s tests/e2e/test_aws.py
@@ -174,24 +193,34 @@ format: setup ## Format the code
 generate: setup ## Write what is generated from the code: schema.json and the reference pages
 	$(BIN)/python docs/generate.py
 
+docs: setup ## Build the documentation as a site, in site/; a broken link or a missing page is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+docs-serve: setup ## Show the documentation on http://127.0.0.1:8000, while you write it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --no-strict
+
 lock: ## Resolve requirements.lock anew (needs uv)
-	uv pip compile --universal --generate-hashes --python-version 3.11 --all-extras --no-header --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --python-version 3.11 --extra aws --extra gcp --extra soda --extra deploy --extra docs --extra dev \
+	  --no-header --upgrade pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --python-version 3.11 --extra spark --no-header --no-annotate --constraint requirements.lock \
+	  pyproject.toml -o requirements-spark.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --extra aws --extra gcp --extra soda --extra deploy --no-header --no-annotate \
 	  --constraint requirements.lock pyproject.toml -o deploy/requirements.lock
 	uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate deploy/tools.in -o deploy/tools.lock
 	echo checkov==3.3.30 | uv pip compile --universal --generate-hashes --python-version 3.11 --no-header --no-annotate - -o terraform/checkov-requirements.txt
 
-bench: setup ## Run the benchmarks beside their alternatives (minutes; wants an idle machine)
+bench: setup spark ## Run the benchmarks beside their alternatives (minutes; wants an idle machine)
 	$(BIN)/python benchmarks/append.py
 	$(BIN)/python benchmarks/features.py
 	$(BIN)/python benchmarks/merge.py
+	$(BIN)/python benchmarks/spark.py
 	$(BIN)/python benchmarks/load_code_location.py
 	$(BIN)/python benchmarks/drift.py
 	$(BIN)/python benchmarks/soda_scan.py
 	$(BIN)/python benchmarks/aws.py
 
-clean: ## Remove .venv and caches; the demos' data stays
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+clean: ## Remove .venv, caches and the built documentation; the demos' data stays
+	rm -rf $(VENV) site .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
 clean-data: ## Remove data/: the demos' lakehouses, their source files and Dagster's records
 	rm -rf data

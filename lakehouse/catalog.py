@@ -18,7 +18,7 @@ from lakehouse.errors import CatalogError, LakehouseError, MissingExtraError, Se
 from lakehouse.settings import LakehouseSettings
 
 # Writers wait for each other's SQLite lock this long, in seconds, before a commit is tried again.
-_SQLITE_TIMEOUT = 30
+SQLITE_TIMEOUT = 30
 CATALOG_REMEDY = "See whether the catalog can be reached, the credentials, and the settings: lakehouse env"
 
 
@@ -28,10 +28,15 @@ def open_catalog(settings: LakehouseSettings) -> Catalog:
     Raises:
         CatalogError: it cannot be opened; MissingExtraError: its client is not installed; SettingsError: it has no branches.
     """
-    if settings.branch != "main" and settings.backend != "aws-nessie":  # else the rows would go where everybody reads them
-        raise SettingsError(f"LAKEHOUSE_BRANCH is {settings.branch!r}, and the backend {settings.backend} has no branches. Unset it.")
+    check_branch(settings)
     with catalog_errors(f"The catalog of the backend {settings.backend} does not open"):
         return _load(settings.catalog_name, catalog_properties(settings))
+
+
+def check_branch(settings: LakehouseSettings) -> None:
+    """Raises SettingsError where the backend has no branches, and one is set: the rows would go where everybody reads them."""
+    if settings.branch != "main" and settings.backend != "aws-nessie":
+        raise SettingsError(f"LAKEHOUSE_BRANCH is {settings.branch!r}, and the backend {settings.backend} has no branches. Unset it.")
 
 
 @contextmanager
@@ -82,7 +87,7 @@ def _local(settings: LakehouseSettings) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     return {
         "type": "sql",
-        "uri": f"sqlite:///{quote(str(folder))}/catalog.db?timeout={_SQLITE_TIMEOUT}",
+        "uri": f"sqlite:///{quote(str(folder))}/catalog.db?timeout={SQLITE_TIMEOUT}",
         "py-io-impl": "lakehouse.local_io.LocalFileIO",
     }
 
@@ -91,7 +96,7 @@ def _aws_glue(settings: LakehouseSettings) -> dict[str, str]:
     require_extra("boto3", "aws", "The backend aws-glue")
     region = settings.aws_region or ""
     catalog_id = {"glue.id": settings.glue_catalog_id} if settings.glue_catalog_id else {}
-    return {"type": "glue", "glue.region": region, "s3.region": region, **catalog_id, **_s3_endpoint()}
+    return {"type": "glue", "glue.region": region, "s3.region": region, **catalog_id, **_s3()}
 
 
 def _aws_nessie(settings: LakehouseSettings) -> dict[str, str]:
@@ -100,7 +105,7 @@ def _aws_nessie(settings: LakehouseSettings) -> dict[str, str]:
         "py-catalog-impl": "lakehouse.nessie.NessieCatalog",
         "uri": f"{nessie_server(settings)}/iceberg{branch}",
         "s3.region": settings.aws_region or "",
-        **_s3_endpoint(),
+        **_s3(),
         **nessie_login(settings),
     }
 
@@ -132,9 +137,13 @@ def _gcp(settings: LakehouseSettings) -> dict[str, str]:
     }
 
 
-def _s3_endpoint() -> dict[str, str]:
-    """AWS's own clients read these variables, PyArrow's S3 does not."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+def s3_endpoint() -> str | None:
+    """Where S3 is, if not at AWS. AWS's own clients read these variables, PyArrow's S3 does not."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _s3() -> dict[str, str]:
+    endpoint = s3_endpoint()
     return {"s3.endpoint": endpoint} if endpoint else {}
 
 

@@ -10,8 +10,8 @@ from lakehouse.errors import TableMismatchError
 from lakehouse.pipelines import VALIDITY, ScdType2Pipeline
 from lakehouse.write import arrow_schema
 
-_DELETES = ("delete", "d")
-_UPSERTS = ("insert", "update", "upsert", "i", "c", "r", "u")  # also as Debezium and AWS DMS write them
+DELETES = ("delete", "d")
+UPSERTS = ("insert", "update", "upsert", "i", "c", "r", "u")  # also as Debezium and AWS DMS write them
 
 
 class ChangeRecords:
@@ -22,6 +22,7 @@ class ChangeRecords:
         attributes: the columns whose change opens a version.
         effective_at: the column that says from when a record holds.
         operation: the column that says what happened; None where every record is an upsert.
+        required: attributes that may be null only in a delete.
         schema: of the records. Where there are deletes, a required attribute may be null: see ``judge``.
 
     Raises:
@@ -40,7 +41,7 @@ class ChangeRecords:
         self.key, self.effective_at, self.operation = list(pipeline.key), pipeline.effective_at, pipeline.operation
         own = {*self.key, *VALIDITY, self.effective_at}
         self.attributes = [name for name in columns.names if name not in own]
-        self._required = [name for name in self.attributes if not columns.field(name).nullable]
+        self.required = [name for name in self.attributes if not columns.field(name).nullable]
         fields = [columns.field(name).with_nullable(False) for name in self.key]
         fields += [columns.field(name).with_nullable(columns.field(name).nullable or bool(self.operation)) for name in self.attributes]
         fields.append(pa.field(self.effective_at, columns.field("valid_from").type, nullable=False))
@@ -53,10 +54,10 @@ class ChangeRecords:
         if self.operation is None:
             return {}
         operations = batch.column(self.operation)
-        unknown = pc.invert(_is_one_of(operations, (*_DELETES, *_UPSERTS)))
+        unknown = pc.invert(_is_one_of(operations, (*DELETES, *UPSERTS)))
         bad = dict.fromkeys(pc.indices_nonzero(unknown).to_pylist(), (self.operation, "not insert, update, upsert or delete"))
         deletes = self.deletes(batch)
-        for name in self._required:
+        for name in self.required:
             missing = pc.and_not(batch.column(name).is_null(), deletes)
             bad = {**dict.fromkeys(pc.indices_nonzero(missing).to_pylist(), (name, "null in a required column")), **bad}
         return bad
@@ -65,7 +66,7 @@ class ChangeRecords:
         """Which records say that their key is no more."""
         if self.operation is None:
             return pa.repeat(False, batch.num_rows)
-        return _is_one_of(batch.column(self.operation), _DELETES)
+        return _is_one_of(batch.column(self.operation), DELETES)
 
 
 def _is_one_of(operations: pa.StringArray, names: tuple[str, ...]) -> pa.BooleanArray:

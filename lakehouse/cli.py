@@ -11,7 +11,19 @@ import sys
 import typer
 from rich.text import Text
 
-from lakehouse import cli_audit, cli_branch, cli_doctor, cli_interchange, cli_new_table, cli_schema, cli_settings, cli_tables
+from lakehouse import (
+    cli_audit,
+    cli_branch,
+    cli_catalog,
+    cli_doctor,
+    cli_interchange,
+    cli_new_table,
+    cli_rollback,
+    cli_schema,
+    cli_settings,
+    cli_spark,
+    cli_tables,
+)
 from lakehouse.cli_output import ERR
 from lakehouse.errors import LakehouseError
 from lakehouse.settings import unknown_variables
@@ -23,9 +35,12 @@ app.add_typer(cli_schema.app)
 app.add_typer(cli_interchange.app)
 app.add_typer(cli_new_table.app)
 app.add_typer(cli_tables.app)
+app.add_typer(cli_catalog.app)
+app.add_typer(cli_rollback.app)
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_branch.app, name="branch")
 app.add_typer(cli_settings.app)
+app.add_typer(cli_spark.app)
 app.add_typer(cli_doctor.app)
 
 

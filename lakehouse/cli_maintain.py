@@ -10,8 +10,9 @@ from rich.text import Text
 
 from lakehouse.catalog import open_catalog
 from lakehouse.cli_output import ERR, OUT, print_json, size_text
+from lakehouse.engines import open_engine
 from lakehouse.errors import SettingsError
-from lakehouse.maintenance.plan import NESSIE, maintain
+from lakehouse.maintenance.plan import NESSIE
 from lakehouse.maintenance.report import STEPS, MaintenanceError, Step, StepReport, TableReport
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
@@ -39,16 +40,16 @@ def maintain_tables(
         return
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise typer.BadParameter("nobody can be asked here: add --yes to have it done, or --dry-run to see what would be.")
-    catalog = open_catalog(settings)
+    engine = open_engine(settings, open_catalog(settings))
     if not yes:
-        planned = list(maintain(settings, catalog, templates, steps, dry_run=True))
+        planned = list(engine.maintain(templates, steps, dry_run=True))
         _print(planned, as_json)
         if dry_run or not _is_planned(planned):
             _raise_failures(planned)
             return
         typer.confirm("Do it?", abort=True)
     done: list[TableReport] = []
-    for report in maintain(settings, catalog, templates, steps, dry_run=False, progress=_progress):
+    for report in engine.maintain(templates, steps, dry_run=False, progress=_progress):
         done.append(report)
         if not as_json:
             _print_table(report)

@@ -91,7 +91,7 @@ def _parquet(reader: FileReader) -> Iterator[Rows]:
 
 def _csv(reader: FileReader) -> Iterator[Rows]:
     options = reader.source.csv_options or CsvOptions()
-    names, skip, has_rows = _csv_start(reader, options)
+    names, skip, has_rows = csv_start(reader, options)
     if not names:
         return
     hint = "Look at the case of its names, and at csv_options in the template: delimiter, skip_rows, column_names"
@@ -143,7 +143,7 @@ def _csv(reader: FileReader) -> Iterator[Rows]:
         yield Rows(pa.RecordBatch.from_pylist([], reader.schema), [], invalid)
 
 
-def _csv_start(reader: FileReader, options: CsvOptions) -> tuple[list[str], int, bool]:
+def csv_start(reader: FileReader, options: CsvOptions) -> tuple[list[str], int, bool]:
     """The names of a file's columns, how many lines are before its rows, and whether there are rows."""
     with reader.folder.open_stream(reader.file) as stream:
         # What is not UTF-8 is found when the rows are read.

@@ -36,6 +36,13 @@ def read_array(reader: FileReader) -> Iterator[Rows]:
     yield from _json_blocks(reader, array_blocks(reader))
 
 
+def first_line_keys(reader: FileReader) -> list[str]:
+    """The keys of a file's first record that the table has no column for. Raises what reading the file's start raises."""
+    blocks = array_blocks(reader) if reader.source.format == "json" else line_blocks(reader)
+    lines = next(blocks, b"").strip(b"\n" + _JSON_SPACE).split(b"\n", 1)
+    return _unknown_keys(lines[0], reader.schema)
+
+
 def _json_blocks(reader: FileReader, blocks: Iterator[bytes]) -> Iterator[Rows]:
     as_text = [column.name for column in reader.schema if pa.types.is_nested(column.type) and not _is_json_native(column.type)]
     schema = pa.schema([(column.name, column.type if _is_json_native(column.type) else pa.string()) for column in reader.schema])

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 from dotenv import dotenv_values
-from pydantic import ByteSize, Field, SecretStr, ValidationError, field_validator
+from pydantic import AwareDatetime, ByteSize, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lakehouse.errors import SettingsError
@@ -59,7 +59,7 @@ class LakehouseSettings(BaseSettings):
         None,
         pattern=r"^https?://",
         validation_alias="LAKEHOUSE_REPOSITORY_URL",
-        description="Where people read the files of the repository, e.g. https://github.com/<owner>/<name>/blob/main: checks link to it.",
+        description="Where the repository's files are read, https://github.com/<owner>/<name>/blob/main: pages and Dagster link to it.",
     )
     scans: Literal["cloud", "local"] = Field(
         "cloud",
@@ -73,8 +73,26 @@ class LakehouseSettings(BaseSettings):
         validation_alias="LAKEHOUSE_SCAN_TIMEOUT",
         description="Seconds after which the Soda scan of one table is ended.",
     )
+    freshness_now: AwareDatetime | None = Field(
+        None,
+        validation_alias="LAKEHOUSE_FRESHNESS_NOW",
+        description="The moment at which tables are to be fresh, with its zone, for data of the past: 2024-01-03T00:00Z. Default: now.",
+    )
     catalog_name: str = Field(
         "lakehouse", validation_alias="LAKEHOUSE_CATALOG", description="The catalog's name, the same for every engine."
+    )
+    engine: Literal["embedded", "spark"] = Field(
+        "embedded",
+        validation_alias="LAKEHOUSE_ENGINE",
+        description="What reads and writes the rows of pipelines: embedded, this process; spark, Apache Spark (extra [spark]).",
+    )
+    spark_remote: SecretStr | None = Field(
+        None,
+        validation_alias="SPARK_REMOTE",
+        description="The Spark Connect server, sc://host:15002; without it Spark runs in this process, by LAKEHOUSE_SPARK_MASTER.",
+    )
+    spark_master: str = Field(
+        "local[*]", validation_alias="LAKEHOUSE_SPARK_MASTER", description="Where Spark runs without SPARK_REMOTE, e.g. local[4] or yarn."
     )
     write_memory: ByteSize = Field(
         ByteSize(1024 * _MIB),
@@ -375,5 +393,6 @@ def configuration_table() -> str:
             default = default.human_readable().replace(".0", "")
         elif isinstance(default, str | Path):
             default = str(default).replace(f"{PROJECT_ROOT}/", "")
-        rows.append(f"| `{field.validation_alias}` | {'' if default is None else f'`{default}`'} | {field.description} |")
+        meaning = str(field.description).replace("<", "&lt;")
+        rows.append(f"| `{field.validation_alias}` | {'' if default is None else f'`{default}`'} | {meaning} |")
     return "\n".join(rows) + "\n"

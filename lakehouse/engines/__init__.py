@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from typing import Protocol
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from pyiceberg.expressions import BooleanExpression
 
 from lakehouse.commit import Batch
 from lakehouse.errors import SourceError
+from lakehouse.maintenance.report import STEPS, Step, TableReport
 from lakehouse.pointers import PointerError, open_pointers
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
@@ -96,7 +97,7 @@ class NotFollowedError(PointerError):
 
 
 class Engine(Protocol):
-    """What an engine can do. Every method is one commit or none.
+    """What an engine can do. Every method but ``maintain`` is one commit or none.
 
     The commit goes to the branch ``audit``, which readers do not see, where the template says ``publish: audited`` or the
     caller ``audited=True``. One audit at a time: the same run or batch finds its own again, any other raises AuditOpenError.
@@ -136,12 +137,31 @@ class Engine(Protocol):
         """Replaces the rows that match ``row_filter``. Raises as ``append``, also for rows outside the filter."""
         ...
 
+    def maintain(
+        self,
+        templates: Iterable[TableTemplate],
+        steps: Collection[Step] = STEPS,
+        dry_run: bool = True,
+        run_id: str = "maintenance",
+        progress: Progress = lambda _: None,
+        now: datetime | None = None,
+    ) -> Iterator[TableReport]:
+        """Compacts tables, expires snapshots, removes orphans: see ``lakehouse.maintenance.plan.maintain``, in many commits.
+
+        The engine rewrites what is compacted. The other steps are about metadata, and the same with every engine.
+        """
+        ...
+
 
 def open_engine(settings: LakehouseSettings, catalog: Catalog) -> Engine:
     """The engine of the settings. Its methods also raise NotFollowedError where something points at tables."""
     from lakehouse.engines.embedded import EmbeddedEngine
 
-    engine = EmbeddedEngine(settings, catalog)
+    engine: Engine = EmbeddedEngine(settings, catalog)
+    if settings.engine == "spark":
+        from lakehouse.engines.spark.engine import SparkEngine
+
+        engine = SparkEngine(settings, catalog, engine)
     # Before any work: what keeps pointers from being moved at all is to be known before rows are committed.
     if (pointers := open_pointers(settings)) is None:
         return engine

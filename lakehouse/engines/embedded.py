@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,7 +19,10 @@ from lakehouse.engines import AppendFiles, ComputeDays, MergeFiles, Progress, Wr
 from lakehouse.engines.features import compute_days
 from lakehouse.engines.rows import fitting, replace_rows, result_of_files, result_of_snapshot
 from lakehouse.engines.source_files import take_new_files
+from lakehouse.maintenance.plan import maintain
+from lakehouse.maintenance.report import STEPS, Step, TableReport
 from lakehouse.settings import LakehouseSettings
+from lakehouse.template import TableTemplate
 from lakehouse.write import write_files
 
 
@@ -63,6 +66,18 @@ class EmbeddedEngine:
             return result_of_snapshot(table, snapshot)
         rows = fitting(table, batches, row_filter, "the batch")
         return replace_rows(self._settings, table, rows, row_filter, batch, self._settings.write_memory)
+
+    def maintain(
+        self,
+        templates: Iterable[TableTemplate],
+        steps: Collection[Step] = STEPS,
+        dry_run: bool = True,
+        run_id: str = "maintenance",
+        progress: Progress = lambda _: None,
+        now: datetime | None = None,
+    ) -> Iterator[TableReport]:
+        """See ``Engine.maintain``."""
+        return maintain(self._settings, self._catalog, templates, steps, dry_run, run_id, progress, now)
 
     def _begin(self, table_name: str, batch: Batch, audited: bool) -> tuple[Table, Batch]:
         return load_table(self._catalog, table_name), replace(batch, audited=audited)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 
 import duckdb
@@ -32,11 +32,35 @@ _BATCH_ROWS = 122_880
 _PROGRESS_STEPS = 10
 
 
-def compute_days(settings: LakehouseSettings, catalog: Catalog, work: ComputeDays, batch: Batch, progress: Progress) -> WriteResult:
-    """Computes the features of some days, and replaces these days' rows in one commit.
+@dataclass(frozen=True)
+class DaysPlan:
+    """What is to be computed, and of what.
+
+    Attributes:
+        column: of the table, the one that says the day.
+        days: in order; at least one.
+        batch: with the days and the inputs' snapshots in it.
+        hidden: columns without bounds in the metadata.
+    """
+
+    table: Table
+    column: str
+    days: list[date]
+    inputs: list[Input]
+    batch: Batch
+    hidden: frozenset[str]
+
+    @property
+    def row_filter(self) -> BooleanExpression:
+        """The rows of these days."""
+        return _days_filter(self.column, self.days)
+
+
+def plan_days(catalog: Catalog, work: ComputeDays, batch: Batch) -> DaysPlan | WriteResult:
+    """What is to be computed; the result where there is nothing, or where an earlier attempt did it.
 
     Raises:
-        FeatureSqlError: the SQL fails; BadRowsError, TableMismatchError: what it gives does not fit. Nothing is written.
+        TableMismatchError: the table has no column that says the day; AuditOpenError: another's audit is open.
     """
     template = work.template
     table, batch = load_table(catalog, template.table_name), replace(batch, audited=template.publish == "audited")
@@ -55,21 +79,44 @@ def compute_days(settings: LakehouseSettings, catalog: Catalog, work: ComputeDay
         facts={**batch.facts, INPUTS: json.dumps({found.name: found.snapshot for found in inputs})},
     )
     open_columns = {found.name for found in template.columns if not found.hidden}
-    hidden = frozenset(table.schema().column_names) - open_columns
+    return DaysPlan(table, column, days, inputs, batch, frozenset(table.schema().column_names) - open_columns)
+
+
+def computing(template: TableTemplate, days: Sequence[date], number: int) -> str | None:
+    """What to tell where the day with this number, from 0, comes next: some ten times in all, and nothing of a single day."""
+    if len(days) > 1 and number * _PROGRESS_STEPS // len(days) > (number - 1) * _PROGRESS_STEPS // len(days):
+        return f"{template.table_name}: computing {days[number]}, day {number + 1:,} of {len(days):,}"
+    return None
+
+
+def outside(what: str, column: str) -> str:
+    """How rows of another day are told."""
+    return f"{what} has rows of another day: select $day as {column}."
+
+
+def compute_days(settings: LakehouseSettings, catalog: Catalog, work: ComputeDays, batch: Batch, progress: Progress) -> WriteResult:
+    """Computes the features of some days, and replaces these days' rows in one commit.
+
+    Raises:
+        FeatureSqlError: the SQL fails; BadRowsError, TableMismatchError: what it gives does not fit. Nothing is written.
+    """
+    plan = plan_days(catalog, work, batch)
+    if isinstance(plan, WriteResult):
+        return plan
+    template, table, column, days = work.template, plan.table, plan.column, plan.days
     with connect(settings.write_memory // 2) as connection:
-        computation = _Computation(connection, template, inputs)
+        computation = _Computation(connection, template, plan.inputs)
 
         def rows() -> Iterator[pa.RecordBatch]:
             for number, day in enumerate(days):
-                if len(days) > 1 and number * _PROGRESS_STEPS // len(days) > (number - 1) * _PROGRESS_STEPS // len(days):
-                    progress(f"{template.table_name}: computing {day}, day {number + 1:,} of {len(days):,}")
+                if (message := computing(template, days, number)) is not None:
+                    progress(message)
                 day_filter = EqualTo(term=Reference(column), value=literal(day.isoformat()))
                 what, remedy = f"the result of {computation.sql.name} for {day}", "Correct the SQL."
-                outside = f"{what} has rows of another day: select $day as {column}."
-                yield from fitting(table, computation.rows(day), day_filter, what, outside, remedy)
+                yield from fitting(table, computation.rows(day), day_filter, what, outside(what, column), remedy)
 
-        result = replace_rows(settings, table, rows(), _days_filter(column, days), batch, settings.write_memory // 2, hidden)
-    return replace(result, days=batch.days)
+        result = replace_rows(settings, table, rows(), plan.row_filter, plan.batch, settings.write_memory // 2, plan.hidden)
+    return replace(result, days=plan.batch.days)
 
 
 class _Computation:

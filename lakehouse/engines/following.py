@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import datetime
 
 import pyarrow as pa
 from pyiceberg.catalog import Catalog
@@ -11,6 +12,7 @@ from pyiceberg.expressions import BooleanExpression
 from lakehouse.commit import Batch
 from lakehouse.engines import AppendFiles, ComputeDays, Engine, FilesNotTakenError, MergeFiles, NotFollowedError, Progress, WriteResult
 from lakehouse.errors import LakehouseError
+from lakehouse.maintenance.report import STEPS, Step, TableReport
 from lakehouse.pointers import Pointers, check_followed, follow
 from lakehouse.settings import LakehouseSettings
 from lakehouse.template import TableTemplate
@@ -46,6 +48,18 @@ class FollowingEngine:
     ) -> WriteResult:
         """See ``Engine.replace``."""
         return self._followed(lambda: self._engine.replace(table_name, batches, row_filter, batch, audited), table_name)
+
+    def maintain(
+        self,
+        templates: Iterable[TableTemplate],
+        steps: Collection[Step] = STEPS,
+        dry_run: bool = True,
+        run_id: str = "maintenance",
+        progress: Progress = lambda _: None,
+        now: datetime | None = None,
+    ) -> Iterator[TableReport]:
+        """See ``Engine.maintain``. It moves the pointer itself, before it deletes files."""
+        return self._engine.maintain(templates, steps, dry_run, run_id, progress, now)
 
     def _followed(self, work: Callable[[], WriteResult], template: TableTemplate | str) -> WriteResult:
         try:

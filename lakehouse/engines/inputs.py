@@ -28,7 +28,7 @@ from lakehouse.template import TableTemplate
 from lakehouse.write import arrow_schema
 
 LOADED = "__loaded"  # the schema of the tables that hold rows; no template can have such a namespace
-_VALID_FROM, _VALID_TO, _IS_CURRENT = "valid_from", "valid_to", "is_current"
+VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 _EPOCH = date(1970, 1, 1)
 
 
@@ -58,17 +58,17 @@ class Input:
     """
 
     def __init__(self, template: TableTemplate, table: Table, window: int | None, days: Sequence[date]) -> None:
-        self._table, self._days = table, days
+        self.table, self._days = table, days
         self.name = ".".join(table.name())
         self.schema: pa.Schema = arrow_schema(table)
         snapshot = table.current_snapshot()
         self.snapshot = str(snapshot.snapshot_id) if snapshot else ""
         open_columns = {column.name for column in template.columns if not column.hidden}
         self.hidden = frozenset(self.schema.names) - open_columns  # also what no template describes
-        self._is_scd = template.scd_type2 is not None
-        self._window = None if self._is_scd else window
+        self.is_scd = template.scd_type2 is not None
+        self._window = None if self.is_scd else window
         schema = table.schema()
-        self._time = schema.find_field(_VALID_FROM) if self._is_scd else event_time(schema, table.spec())
+        self.time = schema.find_field(VALID_FROM) if self.is_scd else event_time(schema, table.spec())
         self._columns: list[str] = []
         self._read: list[str] = []
         self._files: list[_File] = []
@@ -76,11 +76,11 @@ class Input:
     def plan(self, columns: Sequence[str]) -> list[str]:
         """Finds the files that the days need, of which the SQL reads these columns. Returns those that DuckDB reads itself."""
         self._columns = list(columns)
-        extra = [self._time.name] if self._time else []
-        extra += [_VALID_TO] if self._is_scd and _IS_CURRENT in columns else []
+        extra = [self.time.name] if self.time else []
+        extra += [VALID_TO] if self.is_scd and IS_CURRENT in columns else []
         self._read = [name for name in self.schema.names if name in (*columns, *extra)]
         wanted = self._row_filter(self._days[0], self._days[-1])
-        tasks = (self._table.scan(wanted) if wanted is not None else self._table.scan()).plan_files()
+        tasks = (self.table.scan(wanted) if wanted is not None else self.table.scan()).plan_files()
         files = [self._file(task) for task in tasks]
         self._files = [file for file in files if any(self._needs(day, file) for day in self._days)]
         return [file.path for file in self._files if file.path is not None]
@@ -104,7 +104,7 @@ class Input:
         rows = " union all ".join(f"select {columns} from {source}" for source in sources)
         namespace, name = map(quoted, self.name.split("."))
         connection.execute(f"create schema if not exists {namespace}")
-        condition = f" where {self._condition(day, day)}" if self._time else ""
+        condition = f" where {self._condition(day, day)}" if self.time else ""
         connection.execute(f"create or replace view {namespace}.{name} as select {self._shown(day)} from ({rows}){condition}")
 
     def _file(self, task: FileScanTask) -> _File:
@@ -116,22 +116,22 @@ class Input:
         return _File(task, path if readable and holds_schema(pq.read_schema(path), wanted) else None, first, last)
 
     def _bound(self, bounds: dict[int, bytes] | None) -> int | None:
-        if self._time is None or not bounds or self._time.field_id not in bounds:
+        if self.time is None or not bounds or self.time.field_id not in bounds:
             return None
-        assert isinstance(self._time.field_type, PrimitiveType)
-        bound: Any = from_bytes(self._time.field_type, bounds[self._time.field_id])
+        assert isinstance(self.time.field_type, PrimitiveType)
+        bound: Any = from_bytes(self.time.field_type, bounds[self.time.field_id])
         return (bound - _EPOCH).days if isinstance(bound, date) else int(bound)
 
     def _needs(self, day: date, file: _File) -> bool:
         """Whether the file may have rows that are seen at the end of the day."""
-        if self._time is None:
+        if self.time is None:
             return True
-        start, end = self._cut(day, day)
-        too_late = file.first is not None and file.first >= _number(end, self._time.field_type)
-        too_early = start is not None and file.last is not None and file.last < _number(start, self._time.field_type)
+        start, end = self.cut(day, day)
+        too_late = file.first is not None and file.first >= _number(end, self.time.field_type)
+        too_early = start is not None and file.last is not None and file.last < _number(start, self.time.field_type)
         return not too_late and not too_early
 
-    def _cut(self, first: date, last: date) -> tuple[date | None, date]:
+    def cut(self, first: date, last: date) -> tuple[date | None, date]:
         """From when, inclusive, to when, exclusive, rows are seen on one of some days."""
         end = last + DAY
         if self._window is None or (first - date.min).days < self._window:
@@ -139,19 +139,19 @@ class Input:
         return first + DAY - timedelta(days=self._window), end
 
     def _row_filter(self, first: date, last: date) -> BooleanExpression | None:
-        if self._time is None:
+        if self.time is None:
             return None
-        start, end = self._cut(first, last)
-        reference = Reference(self._time.name)
-        before: BooleanExpression = LessThan(term=reference, value=literal(_moment(end, self._time.field_type)))
+        start, end = self.cut(first, last)
+        reference = Reference(self.time.name)
+        before: BooleanExpression = LessThan(term=reference, value=literal(_moment(end, self.time.field_type)))
         if start is None:
             return before
-        return And(GreaterThanOrEqual(term=reference, value=literal(_moment(start, self._time.field_type))), before)
+        return And(GreaterThanOrEqual(term=reference, value=literal(_moment(start, self.time.field_type))), before)
 
     def _condition(self, first: date, last: date) -> str:
-        assert self._time is not None
-        start, end = self._cut(first, last)
-        column, type_ = quoted(self._time.name), self._time.field_type
+        assert self.time is not None
+        start, end = self.cut(first, last)
+        column, type_ = quoted(self.time.name), self.time.field_type
         from_start = "" if start is None else f" and {column} >= {_sql(start, type_)}"
         return f"{column} < {_sql(end, type_)}{from_start}"
 
@@ -160,12 +160,12 @@ class Input:
         shown: list[str] = []
         for name in self._columns:
             column = quoted(name)
-            if self._is_scd and name in (_VALID_TO, _IS_CURRENT):
-                end = _sql(day + DAY, self._table.schema().find_type(_VALID_TO))
+            if self.is_scd and name in (VALID_TO, IS_CURRENT):
+                end = _sql(day + DAY, self.table.schema().find_type(VALID_TO))
                 column = (
-                    f"case when {_VALID_TO} < {end} then {_VALID_TO} end as {column}"
-                    if name == _VALID_TO
-                    else f"({_VALID_TO} is null or {_VALID_TO} >= {end}) as {column}"
+                    f"case when {VALID_TO} < {end} then {VALID_TO} end as {column}"
+                    if name == VALID_TO
+                    else f"({VALID_TO} is null or {VALID_TO} >= {end}) as {column}"
                 )
             shown.append(column)
         return ", ".join(shown)
@@ -173,8 +173,8 @@ class Input:
     def _load(self, connection: duckdb.DuckDBPyConnection, file: _File) -> None:
         """Puts into DuckDB what the days need of a file that it cannot read itself."""
         schema = pa.schema([field for field in self.schema if field.name in self._read])
-        batches = (batch.cast(schema) for batch in rows_of(self._table, [file.task], self._read))
-        condition = f" where {self._condition(self._days[0], self._days[-1])}" if self._time else ""
+        batches = (batch.cast(schema) for batch in rows_of(self.table, [file.task], self._read))
+        condition = f" where {self._condition(self._days[0], self._days[-1])}" if self.time else ""
         number = self._files.index(file)
         file.loaded = self._create(connection, str(number), pa.RecordBatchReader.from_batches(schema, batches), condition)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,15 +41,19 @@ def replace_rows(
 ) -> WriteResult:
     """Writes rows that fit the table, and replaces by them all that match the filter, in one commit."""
 
-    def rewrite(table: Table, tasks: Iterator[FileScanTask], row_filter: BooleanExpression) -> list[DataFile]:
-        matches = _as_arrow(table, row_filter)
-        # Not just "does not match": where the filter is null, the row is not replaced.
-        kept = (found.filter(matches.is_null() | ~matches) for found in map(_as_table, rows_of(table, tasks)))
-        return write_files(table, (part for found in kept for part in found.cast(arrow_schema(table)).to_batches()), memory, hidden)
-
     files = write_files(table, rows, memory, hidden)
-    snapshot = commit_replace(table, row_filter, files, batch, settings.commit_timeout, rewrite)
+    snapshot = commit_replace(table, row_filter, files, batch, settings.commit_timeout, partial(keep_others, memory=memory, hidden=hidden))
     return result_of_files(table, snapshot, files)
+
+
+def keep_others(
+    table: Table, tasks: Iterator[FileScanTask], row_filter: BooleanExpression, memory: int, hidden: Collection[str] = ()
+) -> list[DataFile]:
+    """Writes anew the rows of files that do not match the filter; with ``partial``, the ``rewrite`` of ``commit_replace``."""
+    matches = _as_arrow(table, row_filter)
+    # Not just "does not match": where the filter is null, the row is not replaced.
+    kept = (found.filter(matches.is_null() | ~matches) for found in map(_as_table, rows_of(table, tasks)))
+    return write_files(table, (part for found in kept for part in found.cast(arrow_schema(table)).to_batches()), memory, hidden)
 
 
 def fitting(
@@ -70,11 +75,7 @@ def fitting(
     matches = None if row_filter == AlwaysTrue() else _as_arrow(table, row_filter)
     start, bad, outside, examples = 1, 0, 0, list[BadRow]()
     for batch in batches:
-        if unknown := conformer.check_columns(batch.schema.names, what):
-            raise TableMismatchError(
-                f"{name} has no column {', '.join(unknown)}. Leave it out, or add it to the template and run lakehouse apply."
-            )
-        conformer.check_types(batch.schema, what)
+        check_schema(name, conformer, batch.schema, what)
         for part in _slices(batch):
             rows = conformer.conform(Rows(part, range(start, start + part.num_rows)))
             start += part.num_rows
@@ -88,6 +89,15 @@ def fitting(
         raise BadRowsError(name, bad, [str(row) for row in examples], remedy)
     if outside:
         raise BadRowsError(name, outside, [outside_is], remedy)
+
+
+def check_schema(name: str, conformer: Conformer, schema: pa.Schema, what: str) -> None:
+    """Raises TableMismatchError where ``what`` has columns or types that the table ``name`` cannot hold."""
+    if unknown := conformer.check_columns(schema.names, what):
+        raise TableMismatchError(
+            f"{name} has no column {', '.join(unknown)}. Leave it out, or add it to the template and run lakehouse apply."
+        )
+    conformer.check_types(schema, what)
 
 
 def result_of_files(table: Table, snapshot: Snapshot, files: list[DataFile]) -> WriteResult:

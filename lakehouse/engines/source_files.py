@@ -12,7 +12,6 @@ from datetime import UTC, date, datetime
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyiceberg.catalog import Catalog
-from pyiceberg.table import Table
 
 from lakehouse.catalog import load_table
 from lakehouse.commit import Batch, PlanOutdatedError
@@ -25,7 +24,7 @@ from lakehouse.errors import BadRowsError, SourceError, TableMismatchError
 from lakehouse.formats import FileReader
 from lakehouse.history import RUN_ID, SKIPPED, audit_snapshot, check_no_audit, promised_properties, summary_of
 from lakehouse.ledger import LEDGER, Ledger, TakenFile
-from lakehouse.pipelines import ScdType2Pipeline, Source
+from lakehouse.pipelines import Source
 from lakehouse.settings import LakehouseSettings
 from lakehouse.sources import SourceFile, SourceFolder
 from lakehouse.template import TableTemplate
@@ -37,8 +36,18 @@ _MAX_BAD_ROWS = 1_000  # of a file that fails for them
 _CHANGED = "it was taken before with another size or time. Deliver new content under a new name, and remove this file."
 
 
-def take_new_files(settings: LakehouseSettings, catalog: Catalog, template: TableTemplate, run_id: str, progress: Progress) -> WriteResult:
+def take_new_files(
+    settings: LakehouseSettings,
+    catalog: Catalog,
+    template: TableTemplate,
+    run_id: str,
+    progress: Progress,
+    attempt: Callable[..., FileLoad] | None = None,
+) -> WriteResult:
     """Appends, or merges as change records, every source file of a template's pipeline that its table has not taken yet.
+
+    Args:
+        attempt: makes one attempt, as ``FileLoad`` does, which is the default.
 
     Raises:
         FilesNotTakenError: files that could not be taken; the others are committed.
@@ -47,22 +56,16 @@ def take_new_files(settings: LakehouseSettings, catalog: Catalog, template: Tabl
     pipeline = template.event_stream or template.scd_type2
     if pipeline is None:
         raise TableMismatchError(f"{template.path}: {template.table_name} has no pipeline that takes files.")
-
-    def target(table: Table, hidden: frozenset[str]) -> Target:
-        if isinstance(pipeline, ScdType2Pipeline):
-            return MergeVersions(settings, table, hidden, pipeline, progress)
-        return Append(settings, table, hidden, settings.write_memory)
-
     source = pipeline.source
     folder = SourceFolder(settings.fill_in(source.path, f"{template.path}: source.path"), shown=source.path)
     failed: dict[str, str] = {}
     deadline: float | None = None
     while True:
-        load = _FileLoad(settings, catalog, template, source, folder, target, run_id, progress)
+        load = (attempt or FileLoad)(settings, catalog, template, source, folder, run_id, progress)
         try:
             result = load.run(skip=failed.keys())
             break
-        except _FilesFailedError as error:
+        except FilesFailedError as error:
             failed.update(error.failures)
             progress(f"{len(error.failures)} files cannot be taken; loading the others")
         except PlanOutdatedError as error:
@@ -77,7 +80,7 @@ def take_new_files(settings: LakehouseSettings, catalog: Catalog, template: Tabl
     return result
 
 
-class _FilesFailedError(Exception):
+class FilesFailedError(Exception):
     """Source files that cannot be taken; what was written meanwhile is deleted."""
 
     def __init__(self, failures: dict[str, str]) -> None:
@@ -87,7 +90,7 @@ class _FilesFailedError(Exception):
 
 
 @dataclass
-class _Count:
+class Count:
     """What one source file brought."""
 
     rows: int = 0
@@ -97,7 +100,7 @@ class _Count:
     examples: list[BadRow] = field(default_factory=list)
 
 
-class _FileLoad:
+class FileLoad:
     """One attempt to append the new files of a folder.
 
     Attributes:
@@ -111,7 +114,6 @@ class _FileLoad:
         template: TableTemplate,
         source: Source,
         folder: SourceFolder,
-        target: Callable[[Table, frozenset[str]], Target],
         run_id: str,
         progress: Progress,
     ) -> None:
@@ -127,8 +129,8 @@ class _FileLoad:
         self._quarantine_ledger = Ledger(self._quarantine, root) if self._quarantine else None
         # A column that no template describes is hidden, too.
         hidden = frozenset(self._table.schema().column_names) - {column.name for column in template.columns if not column.hidden}
-        self._target = target(self._table, hidden)
-        self._counts: dict[SourceFile, _Count] = {}
+        self._target = self._open_target(hidden)
+        self._counts: dict[SourceFile, Count] = {}
         self._unknown: list[str] = []
         self._seen = 0
         self.changed: list[SourceFile] = []
@@ -137,7 +139,7 @@ class _FileLoad:
         """Loads what is new, but for the paths in ``skip``.
 
         Raises:
-            _FilesFailedError: with further paths to skip; PlanOutdatedError: it is to be run anew.
+            FilesFailedError: with further paths to skip; PlanOutdatedError: it is to be run anew.
         """
         if self._audited and (result := self._of_open_audit(skip)) is not None:
             return result
@@ -153,21 +155,34 @@ class _FileLoad:
             if self._quarantine is not None:
                 hidden = frozenset(self._quarantine.schema().column_names)
                 bad_rows = stack.enter_context(Append(self._settings, self._quarantine, hidden, self._settings.write_memory // 8))
-            for index, file in enumerate(files):
-                try:
-                    self._load_file(file, self._target, bad_rows)
-                except (SourceError, BadRowsError) as error:
-                    raise _FilesFailedError({file.path: str(error), **self._check(files[index + 1 :])}) from None
+            self._load_files(files, bad_rows)
             if bad_rows is not None:
                 self._commit_quarantine(bad_rows, files)
             return self._commit(files)
+
+    def _open_target(self, hidden: frozenset[str]) -> Target:
+        if (pipeline := self._template.scd_type2) is not None:
+            return MergeVersions(self._settings, self._table, hidden, pipeline, self._progress)
+        return Append(self._settings, self._table, hidden, self._settings.write_memory)
+
+    def _load_files(self, files: list[SourceFile], bad_rows: Target | None) -> None:
+        """Takes the rows of files in: those that fit into the target, those that do not into the quarantine, where there is one.
+
+        Raises:
+            FilesFailedError: naming every file that cannot be taken.
+        """
+        for index, file in enumerate(files):
+            try:
+                self._load_file(file, self._target, bad_rows)
+            except (SourceError, BadRowsError) as error:
+                raise FilesFailedError({file.path: str(error), **self._check(files[index + 1 :])}) from None
 
     def _of_open_audit(self, skip: Collection[str]) -> WriteResult | None:
         """What this run did before it died or was stopped, if it waits in the open audit.
 
         Raises:
             AuditOpenError: the open audit is another run's.
-            _FilesFailedError: files beside those in the audit cannot be taken, as this run said before.
+            FilesFailedError: files beside those in the audit cannot be taken, as this run said before.
         """
         snapshot = audit_snapshot(self._table)
         if snapshot is None:
@@ -181,12 +196,12 @@ class _FileLoad:
         self.changed = selection.changed
         # One that came meanwhile and is as it should be is left to the next run.
         if failures := self._check([file for file in selection.new if file.path not in skip]):
-            raise _FilesFailedError(failures)
+            raise FilesFailedError(failures)
         return result_of_audit(self._table, snapshot, ledger)
 
     def _load_file(self, file: SourceFile, target: Target | None, bad_rows: Target | None) -> None:
         """Takes a file's rows in, or, without a target, only looks whether it could be."""
-        count, rules = _Count(), self._target.rules
+        count, rules = Count(), self._target.rules
         self._counts[file] = count
         reader = FileReader(self._folder, file, self._source, rules.schema, rules.hidden, rules.skip_null, rules.judge)
         quarantined = self._quarantine_ledger is not None and self._quarantine_ledger.holds(file, self._schema_id)
@@ -213,7 +228,7 @@ class _FileLoad:
                 failures[file.path] = str(error)
         return failures
 
-    def _count(self, rows: Rows, count: _Count) -> None:
+    def _count(self, rows: Rows, count: Count) -> None:
         count.rows += rows.batch.num_rows
         count.bad_rows += len(rows.bad)
         count.skipped_rows += rows.skipped

@@ -18,7 +18,7 @@ from lakehouse.commit import Batch, commit_append, commit_rewrite
 from lakehouse.conform import Judge
 from lakehouse.days import event_time, format_days
 from lakehouse.engines import Progress
-from lakehouse.history import VERSIONS_CHANGED, VERSIONS_OPENED
+from lakehouse.history import MOMENTS_BEFORE, NO_MOMENTS, VERSIONS_CHANGED, VERSIONS_OPENED
 from lakehouse.ledger import LEDGER, Ledger, TakenFile
 from lakehouse.merge import MOMENTS, Merge, moments_log
 from lakehouse.pipelines import ScdType2Pipeline
@@ -145,12 +145,13 @@ class MergeVersions(Target):
         segment = _extend(self._table, ledger, taken, [*moments, *(file.file_path for file in merged.added)])
         days = "" if self._days_are_hidden else format_days(merged.days)
         versions = {VERSIONS_OPENED: str(merged.opened), VERSIONS_CHANGED: str(merged.changed)}
+        before = {MOMENTS_BEFORE: self._moments.location or NO_MOMENTS}
         snapshot = commit_rewrite(
             self._table,
             merged.planned,
             merged.removed,
             merged.added,
-            replace(batch, days=days, facts={**batch.facts, **versions}),
+            replace(batch, days=days, facts={**batch.facts, **versions, **before}),
             self._settings.commit_timeout,
             rows=sum(file.rows for file in taken),
             properties={LEDGER: segment, **({MOMENTS: merged.segment} if merged.segment else {})},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,10 @@ class Bin:
     def bytes(self) -> int:
         """Of the files as they are."""
         return sum(task.file.file_size_in_bytes for task in self.tasks)
+
+
+# Writes the rows of bins of a table anew, hidden columns without bounds, and says what takes the place of what. No snapshot names it yet.
+Rewrite = Callable[[Table, Sequence[Bin], Collection[str]], list[Replacement]]
 
 
 def target_size(table: Table) -> int:
@@ -89,15 +93,26 @@ def commits_of(bins: Sequence[Bin], target: int) -> Iterator[list[Bin]]:
         yield group
 
 
-def compact(table: Table, bins: Sequence[Bin], memory: int, hidden: Collection[str], labels: Labels) -> list[Replacement]:
+def compact(table: Table, bins: Sequence[Bin], hidden: Collection[str], labels: Labels, rewrite: Rewrite) -> list[Replacement]:
     """Rewrites bins of a table, and commits them together. Returns those that were committed: not what others changed meanwhile.
 
     Args:
-        memory: bytes of rows to hold at most.
         hidden: columns without bounds in the metadata.
 
     Raises:
         CommitConflictError: others changed all of them; their files are deleted. CommitUnknownError: they are kept.
+    """
+    return replace_files(table, rewrite(table, bins, hidden), Operation.REPLACE, labels)
+
+
+def rewrite_here(table: Table, bins: Sequence[Bin], hidden: Collection[str], memory: int) -> list[Replacement]:
+    """Rewrites bins in this process, one after the other: with ``partial``, the embedded engine's ``Rewrite``.
+
+    Args:
+        memory: bytes of rows to hold at most.
+
+    Raises:
+        TableMismatchError: rows that cannot be read, or are not as many as the metadata says; nothing is left.
     """
     replacements: list[Replacement] = []
     try:
@@ -106,12 +121,23 @@ def compact(table: Table, bins: Sequence[Bin], memory: int, hidden: Collection[s
     except BaseException:
         delete_files(table, [file.file_path for made in replacements for file in made.added])
         raise
-    return replace_files(table, replacements, Operation.REPLACE, labels)
+    return replacements
+
+
+def check_rows(table: Table, tasks: Sequence[FileScanTask], files: Sequence[DataFile]) -> None:
+    """Raises TableMismatchError, and deletes the files, where they do not have the rows of what they are to replace."""
+    rows, written = sum(task.file.record_count for task in tasks), sum(file.record_count for file in files)
+    if written != rows and (written > rows or not any(task.delete_files for task in tasks)):
+        delete_files(table, [file.file_path for file in files])
+        name = ".".join(table.name())
+        raise TableMismatchError(
+            f"{len(tasks)} files of {name} have {written:,} rows, and {rows:,} by its metadata. Find out which is right."
+        )
 
 
 def _rewrite(table: Table, found: Bin, memory: int, hidden: Collection[str]) -> list[DataFile]:
     """Writes the rows of a bin. Those of another partition spec than the table's become files of its own."""
-    rows, first = sum(task.file.record_count for task in found.tasks), found.tasks[0].file
+    first = found.tasks[0].file
     batches: Iterator[pa.RecordBatch] = (batch.cast(arrow_schema(table)) for batch in remaining_rows(table, found.tasks))
     with ExitStack() as stack:
         writer = stack.enter_context(DataFileWriter(table, memory // 2, hidden))
@@ -124,11 +150,5 @@ def _rewrite(table: Table, found: Bin, memory: int, hidden: Collection[str]) -> 
                 batches = sorted_on_disk(table, batches, memory, folder)
             writer.write_sorted(first.partition, batches)
         files = writer.finish()
-    written = sum(file.record_count for file in files)
-    if written != rows and (written > rows or not any(task.delete_files for task in found.tasks)):
-        delete_files(table, [file.file_path for file in files])
-        name = ".".join(table.name())
-        raise TableMismatchError(
-            f"{len(found.tasks)} files of {name} have {written:,} rows, and {rows:,} by its metadata. Find out which is right."
-        )
+    check_rows(table, found.tasks, files)
     return files

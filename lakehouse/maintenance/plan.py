@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -19,7 +20,7 @@ from pyiceberg.utils.properties import property_as_bool
 from lakehouse.catalog import load_table
 from lakehouse.errors import CommitConflictError, LakehouseError
 from lakehouse.history import audit_snapshot
-from lakehouse.maintenance.compact import bins_of, commits_of, compact, target_size
+from lakehouse.maintenance.compact import Rewrite, bins_of, commits_of, compact, rewrite_here, target_size
 from lakehouse.maintenance.deletes import plan_files
 from lakehouse.maintenance.expire import expirable, expire
 from lakehouse.maintenance.live import metadata_at
@@ -43,6 +44,7 @@ def maintain(
     run_id: str = "maintenance",
     progress: Callable[[str], None] = lambda _: None,
     now: datetime | None = None,
+    rewrite: Rewrite | None = None,
 ) -> Iterator[TableReport]:
     """Maintains tables, and their quarantine tables. What fails of one hides no other.
 
@@ -50,11 +52,13 @@ def maintain(
         dry_run: nothing is changed.
         run_id: stands in the snapshots that are made.
         now: by what ages are told; default: the present.
+        rewrite: how small files become one; default: in this process. What else there is to do touches few rows or none.
     """
+    rewrite = rewrite or partial(rewrite_here, memory=settings.write_memory)
     templates, now = list(templates), now or datetime.now(UTC)
     neighbours = Neighbours(settings, catalog, templates)
     for template in with_quarantine(templates):
-        run = _TableRun(settings, catalog, template, dry_run, run_id, progress, now, neighbours)
+        run = _TableRun(settings, catalog, template, dry_run, run_id, progress, now, neighbours, rewrite)
         yield TableReport(template.table_name, list(run.reports(steps)))
 
 
@@ -68,6 +72,7 @@ class _TableRun:
     progress: Callable[[str], None]
     now: datetime
     neighbours: Neighbours
+    rewrite: Rewrite
     expires: bool = False
 
     def reports(self, steps: Collection[Step]) -> Iterator[StepReport]:
@@ -147,7 +152,7 @@ class _TableRun:
         for index, group in enumerate(groups):
             planned = sum(len(found.tasks) for found in group)
             try:
-                made = compact(table, group, self.settings.write_memory, hidden, labels)
+                made = compact(table, group, hidden, labels, self.rewrite)
             except CommitConflictError as error:
                 given_way.append(f"{planned} files are left as they are: {error}")
                 self.progress(f"{self.template.table_name}: {given_way[-1]}")

@@ -6,7 +6,6 @@ also runs on Nessie or BigLake by the mark ``nessie`` or ``gcp``: each takes a s
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,9 +19,11 @@ from aws_server import AwsServer
 from biglake_lake import biglake, biglake_server  # noqa: F401
 from bigquery_lake import bigquery_server, governed, impatient, lake  # noqa: F401
 from glue_shells import READER, make_shells
+from needed import unavailable
 from nessie_server import NessieServer, NessieUnavailableError, server_environment
 from pyiceberg.catalog import Catalog
 from pyiceberg.table import Table
+from spark_session import spark  # noqa: F401
 
 from lakehouse.apply import Applied, apply
 from lakehouse.catalog import load_table, open_catalog
@@ -110,12 +111,19 @@ class Lakehouse:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "nessie: also runs on the backend aws-nessie")
     config.addinivalue_line("markers", "gcp: also runs on the backend gcp")
+    config.addinivalue_line("markers", "engines: also runs with the engine spark")
+    config.addinivalue_line("markers", "spark_on_nessie: also runs with the engine spark on the backend aws-nessie")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A lakehouse on each of the module's backends."""
+    """A lakehouse on each of the module's backends, and one of which Spark is the engine."""
     if "lakehouse" in metafunc.fixturenames:
-        marks = {"nessie": "aws-nessie", "gcp": "gcp"}
+        marks: dict[str, object] = {
+            "nessie": "aws-nessie",
+            "gcp": "gcp",
+            "engines": pytest.param("spark", marks=pytest.mark.spark),
+            "spark_on_nessie": "spark-nessie",
+        }
         also = [backend for mark, backend in marks.items() if metafunc.definition.get_closest_marker(mark)]
         metafunc.parametrize("lakehouse", [*getattr(metafunc.module, "BACKENDS", BACKENDS), *also], indirect=True)
 
@@ -123,8 +131,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture
 def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lakehouse:
     """An empty lakehouse."""
+    backend = {"spark": "local", "spark-nessie": "aws-nessie"}.get(request.param, request.param)
     environment = {
-        "LAKEHOUSE_BACKEND": request.param,
+        "LAKEHOUSE_BACKEND": backend,
         "LAKEHOUSE_WAREHOUSE": str(tmp_path / "warehouse"),
         "LAKEHOUSE_LANDING": str(tmp_path / "landing"),
         "LAKEHOUSE_TEMPLATES": str(tmp_path / "templates"),
@@ -132,16 +141,18 @@ def lakehouse(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
     for folder in ("landing", "templates"):
         (tmp_path / folder).mkdir()
     before_apply: Callable[[list[TableTemplate]], None] = lambda templates: None  # noqa: E731
-    if request.param == "aws-glue":
+    if request.param in ("spark", "spark-nessie"):
+        environment |= {**request.getfixturevalue("spark").environment, "LAKEHOUSE_ENGINE": "spark", "LAKEHOUSE_SPARK_MASTER": "local[2]"}
+    if backend == "aws-glue":
         aws = request.getfixturevalue("aws")
         environment |= {**aws.environment, "LAKEHOUSE_WAREHOUSE": WAREHOUSE, "LAKEHOUSE_READER_ROLE": READER}
         make_bucket()
         before_apply = make_shells
-    if request.param == "aws-nessie":
+    if backend == "aws-nessie":
         nessie, aws = request.getfixturevalue("nessie"), request.getfixturevalue("aws")
         environment |= {**aws.environment, "LAKEHOUSE_WAREHOUSE": WAREHOUSE, "NESSIE_URI": nessie.uri}
         make_bucket()
-    if request.param == "gcp":
+    if backend == "gcp":
         biglake = request.getfixturevalue("biglake")
         environment |= {**biglake.environment, "LAKEHOUSE_WAREHOUSE": "gs://warehouse", "LAKEHOUSE_SCANS": "local"}
     for name, value in environment.items():
@@ -183,9 +194,7 @@ def nessie_server(aws_server: AwsServer, tmp_path_factory: pytest.TempPathFactor
     try:
         server = NessieServer(server_environment(aws_server.endpoint), tmp_path_factory.mktemp("nessie"))
     except NessieUnavailableError as error:
-        if os.environ.get("CI") or os.environ.get("REQUIRE_NESSIE"):
-            raise
-        pytest.skip(str(error))
+        unavailable(error, "REQUIRE_NESSIE")
     with server:
         yield server
 

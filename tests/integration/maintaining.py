@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.maintenance.plan import maintain
 from lakehouse.maintenance.report import STEPS, Step, StepReport, TableReport
 from lakehouse.template import TableTemplate
 
@@ -50,7 +49,7 @@ def maintained(
 ) -> list[TableReport]:
     """What maintenance does, as if it was ``later``."""
     options = {"dry_run": False, "progress": lakehouse.messages.append, **options}
-    return list(maintain(lakehouse.settings, lakehouse.catalog, templates, steps, now=datetime.now(UTC) + later, **options))
+    return list(lakehouse.engine.maintain(templates, steps, now=datetime.now(UTC) + later, **options))
 
 
 def step(lakehouse: Lakehouse, template: TableTemplate, name: Step, later: timedelta = timedelta(0), **options: Any) -> StepReport:

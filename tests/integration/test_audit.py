@@ -64,6 +64,7 @@ def drop_open(lakehouse: Lakehouse, table: str = "lake.events") -> None:
     drop(lakehouse.table(table), timeout=10)
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 @pytest.mark.parametrize("empty", [True, False], ids=["an empty table", "a table with rows"])
 def test_rows_of_source_files_are_unseen_until_they_are_published(lakehouse: Lakehouse, empty: bool) -> None:
@@ -94,6 +95,7 @@ def test_rows_of_source_files_are_unseen_until_they_are_published(lakehouse: Lak
     assert (again.source_files, again.snapshot_id, again.audit) == (0, None, False)
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 @pytest.mark.parametrize("empty", [True, False], ids=["an empty table", "a table with rows"])
 def test_a_dropped_audit_leaves_main_as_it_was_and_its_files_untaken(lakehouse: Lakehouse, empty: bool) -> None:
@@ -165,6 +167,7 @@ def test_files_that_cannot_be_taken_keep_the_others_in_the_audit(lakehouse: Lake
     assert (raised.value.result.audit, ids(lakehouse), audited_ids(lakehouse)) == (True, [], [1])
 
 
+@pytest.mark.engines
 def test_the_same_run_finds_its_open_audit_and_still_fails_for_what_is_not_in_it(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
     land(lakehouse, "a", 1)
@@ -223,6 +226,7 @@ def test_an_audit_is_not_what_a_direct_run_of_the_same_batch_did(lakehouse: Lake
         publish_open(lakehouse)
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 def test_a_merge_that_rewrites_files_is_audited(lakehouse: Lakehouse) -> None:
     dimension = Dimension(lakehouse, TEMPLATE + "    publish: audited\n")

@@ -82,6 +82,7 @@ def referenced(lakehouse: Lakehouse, *names: str) -> list[str]:
     return sorted(task.file.file_path.removeprefix("file://") for name in names for task in lakehouse.table(name).scan().plan_files())
 
 
+@pytest.mark.engines
 def test_only_new_files_are_taken_and_late_ones_too(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
     lakehouse.land("m.jsonl", line(1) + line(2, day=2))
@@ -109,6 +110,7 @@ def test_names_that_are_not_taken(lakehouse: Lakehouse) -> None:
     assert lakehouse.run(template).source_files == 1
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 @pytest.mark.gcp
 @pytest.mark.parametrize("change", ["content", "time"])
@@ -127,6 +129,7 @@ def test_a_taken_file_that_changes_is_an_error(lakehouse: Lakehouse, change: str
     assert snapshots(lakehouse) == 2
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize(
     ("name", "content", "repaired"),
     [
@@ -213,6 +216,7 @@ def metadata_bytes(lakehouse: Lakehouse) -> bytes:
     return found
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("on_bad_rows", ["fail", "quarantine"])
 def test_personal_data_stays_out_of_messages_and_metadata(lakehouse: Lakehouse, on_bad_rows: str) -> None:
     # The id is not hidden: what is bad there is shown, so its values are harmless here.
@@ -220,10 +224,12 @@ def test_personal_data_stays_out_of_messages_and_metadata(lakehouse: Lakehouse, 
     lakehouse.land("a.jsonl", line(1) + line(2))
     for index, bad in enumerate(BAD[1:]):
         lakehouse.land(f"b{index}.jsonl", line(10 + index) + bad)
+    # To Spark a key that stands twice is an error also where no column is of its name.
+    further = int(lakehouse.settings.engine == "spark")
     if on_bad_rows == "quarantine":
         lakehouse.run(template)
     else:
-        with pytest.raises(SourceError, match=r"6 source files") as error:
+        with pytest.raises(SourceError, match=rf"{6 + further} source files") as error:
             lakehouse.run(template)
         assert PII not in "".join(traceback.format_exception(error.value))
     assert not [message for message in lakehouse.messages if PII in message]
@@ -234,7 +240,7 @@ def test_personal_data_stays_out_of_messages_and_metadata(lakehouse: Lakehouse, 
     assert b"lakehouse.rows" in found
     assert PII.encode() not in found
     assert PII[:10].encode() not in found
-    assert len(ids(lakehouse)) == (4 if on_bad_rows == "fail" else 10)
+    assert len(ids(lakehouse)) == (4 - 2 * further if on_bad_rows == "fail" else 10 - further)
 
 
 @pytest.mark.nessie
@@ -257,6 +263,7 @@ def quarantined(lakehouse: Lakehouse) -> list[tuple[str, int, str, str]]:
     return sorted((Path(row["source_file"]).name, row["source_row"], row["reason"], row["record"]) for row in rows)
 
 
+@pytest.mark.engines
 def test_quarantine_has_row_reason_and_record(lakehouse: Lakehouse) -> None:
     template = events(lakehouse, pipeline="on_bad_rows: quarantine\n")
     lakehouse.land("a.jsonl", line(1) + "{oops\n" + line(2) + line("x"))
@@ -292,6 +299,7 @@ def run_until_the_main_commit(lakehouse: Lakehouse, template: TableTemplate, mon
         lakehouse.run(template)
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 @pytest.mark.gcp
 def test_quarantine_is_not_doubled_when_the_run_dies_before_the_main_commit(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +314,7 @@ def test_quarantine_is_not_doubled_when_the_run_dies_before_the_main_commit(lake
     assert [entry[:2] for entry in quarantined(lakehouse)] == [("a.jsonl", 2), ("b.jsonl", 1)]
 
 
+@pytest.mark.engines
 def test_rows_that_turn_bad_by_an_alter_between_the_two_commits_are_quarantined(
     lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +328,7 @@ def test_rows_that_turn_bad_by_an_alter_between_the_two_commits_are_quarantined(
     assert {entry[:2] for entry in quarantined(lakehouse)} == {("a.jsonl", 2), ("a.jsonl", 3)}
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 def test_a_file_without_rows_is_taken(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
@@ -350,6 +360,7 @@ def test_the_ledger_stays_few_segments_outside_the_table(lakehouse: Lakehouse) -
     assert ids(lakehouse) == list(range(60))
 
 
+@pytest.mark.engines
 def test_the_snapshot_names_run_batch_source_rows_and_days(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
     lakehouse.land("a.jsonl", line(1) + line(2, day=3) + line(3, at=None))
@@ -366,6 +377,7 @@ def test_the_snapshot_names_run_batch_source_rows_and_days(lakehouse: Lakehouse)
     assert ledger(lakehouse).entries["days"].to_pylist() == [result.days]
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize(("partition", "days"), [("hour", "1969-12-31,2024-03-01"), ("month", "1969-12-31,2024-03-01"), ("", "")])
 def test_days_are_recorded_for_time_partitions(lakehouse: Lakehouse, partition: str, days: str) -> None:
     template = events(lakehouse, partition=partition)
@@ -386,6 +398,7 @@ def test_the_short_form_works(lakehouse: Lakehouse) -> None:
     assert ids(lakehouse, "lake.short") == [1, 2]
 
 
+@pytest.mark.engines
 def test_two_runs_at_once_take_every_row_once(lakehouse: Lakehouse) -> None:
     template = events(lakehouse, pipeline="on_bad_rows: quarantine\n")
     for file in range(6):
@@ -399,6 +412,7 @@ def test_two_runs_at_once_take_every_row_once(lakehouse: Lakehouse) -> None:
     assert referenced(lakehouse, "lake.events", "lake.events__quarantine") == data_files(lakehouse)
 
 
+@pytest.mark.engines
 def test_a_template_newer_than_its_table_still_loads(lakehouse: Lakehouse) -> None:
     template = events(lakehouse)
     path = lakehouse.settings.templates / "events.yaml"
@@ -423,6 +437,7 @@ def test_what_is_missing_is_named(lakehouse: Lakehouse, monkeypatch: pytest.Monk
         lakehouse.run(template)
 
 
+@pytest.mark.engines
 def test_a_column_no_template_describes_is_hidden(lakehouse: Lakehouse) -> None:
     from pyiceberg.types import IntegerType
 
@@ -460,7 +475,7 @@ def test_failed_files_keep_no_data(lakehouse: Lakehouse) -> None:
     for file in range(5):
         lakehouse.land(f"{file}.jsonl", line("x"))
     batches: list[weakref.ref[Any]] = []
-    load = source_files._FileLoad._load_file
+    load = source_files.FileLoad._load_file
 
     def loading(self: Any, *args: Any) -> None:
         data = Kept()
@@ -469,7 +484,7 @@ def test_failed_files_keep_no_data(lakehouse: Lakehouse) -> None:
         assert data
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(source_files._FileLoad, "_load_file", loading)
+        patch.setattr(source_files.FileLoad, "_load_file", loading)
         with pytest.raises(SourceError, match="5 source files") as error:
             lakehouse.run(template)
     gc.collect()
@@ -517,6 +532,7 @@ def test_a_date_beyond_the_year_9999_stops_no_other_row(lakehouse: Lakehouse) ->
     assert bad["reason"] == "at: a date outside the years 1 to 9999"
 
 
+@pytest.mark.engines
 def test_a_column_that_became_pii_has_no_bounds_whatever_the_properties_say(lakehouse: Lakehouse) -> None:
     template = events(lakehouse, extra="  - {name: phone, type: string}\n")
     path = lakehouse.settings.templates / "events.yaml"
@@ -562,6 +578,7 @@ def test_credentials_are_cut_from_text(text: str, shown: str) -> None:
     assert without_credentials(text) == shown
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("on_bad_rows", ["fail", "quarantine"])
 def test_parquet_that_is_not_utf8_stops_no_other_file(lakehouse: Lakehouse, on_bad_rows: str) -> None:
     template = lakehouse.template(f"""\

@@ -197,6 +197,7 @@ def test_without_a_window_it_sees_all_before(lakehouse: Lakehouse) -> None:
     assert (made.seen(D2), made.seen(D4)) == (["event 1", "event 2", "event 3"], [f"event {n}" for n in (1, 2, 3, 4)])
 
 
+@pytest.mark.engines
 def test_a_dimension_is_seen_as_it_was(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, added="  window: 1d\n")
     made.users(
@@ -237,6 +238,7 @@ def test_whether_a_version_was_current_needs_no_other_column(lakehouse: Lakehous
     assert (made.seen(D2), made.seen(D3)) == (["a", "b"], ["b"])
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 @pytest.mark.gcp
 @pytest.mark.parametrize("transform", ["identity", "day"])
@@ -262,6 +264,7 @@ def test_only_its_days_are_replaced_in_one_commit(lakehouse: Lakehouse, transfor
     }
 
 
+@pytest.mark.engines
 def test_files_of_an_older_partition_spec_keep_their_other_days(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  window: 1d\n", day_transform="day")
     with lakehouse.table("shop.features").update_spec() as update:
@@ -275,6 +278,7 @@ def test_files_of_an_older_partition_spec_keep_their_other_days(lakehouse: Lakeh
     assert [(row["day"].day, row["events"]) for row in made.rows()] == [(1, 1), (2, 2), (3, 1)]
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 def test_a_run_that_is_repeated_writes_nothing(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS)
@@ -286,6 +290,7 @@ def test_a_run_that_is_repeated_writes_nothing(lakehouse: Lakehouse) -> None:
     assert [row["events"] for row in made.rows()] == [1]
 
 
+@pytest.mark.engines
 def test_a_day_without_rows_is_computed_all_the_same(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS, "  lookback: 2d\n")
     assert made.due(D3) == [D1, D2]
@@ -371,6 +376,7 @@ def test_rows_that_delete_files_delete_are_not_seen(lakehouse: Lakehouse, monkey
     assert made.seen(D1) == ["event 1", "event 3"]
 
 
+@pytest.mark.engines
 def test_files_before_and_after_an_evolution_together(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, added="  window: 3d\n")
     made.events({"id": 1, "at": at(1), "note": "old"})
@@ -481,6 +487,7 @@ def test_the_connection_reads_only_what_it_may(tmp_path: Path) -> None:
                 connection.execute(forbidden)
 
 
+@pytest.mark.engines
 @pytest.mark.parametrize("day_of_rows", ["$day + 1", "$day - 1"])
 def test_rows_of_another_day_are_an_error(lakehouse: Lakehouse, day_of_rows: str) -> None:
     made = shop(lakehouse, SUMS_SQL.replace("$day as day", f"{day_of_rows} as day"), SUMS)
@@ -569,6 +576,7 @@ def test_the_sql_reads_nothing_but_its_inputs(lakehouse: Lakehouse, source: str)
         made.compute(D1)
 
 
+@pytest.mark.engines
 def test_a_live_table_that_is_not_its_template(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse)
     with lakehouse.table("shop.features").update_schema() as update:
@@ -582,6 +590,7 @@ def test_a_live_table_that_is_not_its_template(lakehouse: Lakehouse) -> None:
         made.compute(D1)
 
 
+@pytest.mark.engines
 def test_hidden_columns_leave_no_bounds(lakehouse: Lakehouse) -> None:
     made = shop(lakehouse, SUMS_SQL, SUMS)
     made.events({"id": 1, "at": at(1), "user_id": "a"})

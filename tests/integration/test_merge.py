@@ -33,6 +33,7 @@ def users(lakehouse: Lakehouse) -> Dimension:
     return Dimension(lakehouse)
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 def test_a_version_is_closed_and_the_next_opened(users: Dimension) -> None:
     first = users.merge(Change("a", 1, "free"), Change("b", 1, "free"))
@@ -130,6 +131,7 @@ def test_files_of_a_batch_come_in_the_order_of_their_names(users: Dimension) -> 
     assert users.versions == [("a", 1, "from b", None, 1, None, True)]
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 @pytest.mark.gcp
 def test_a_rerun_changes_nothing(users: Dimension) -> None:
@@ -151,6 +153,7 @@ def test_a_delivery_of_the_same_records_changes_no_file(users: Dimension) -> Non
     assert table.properties["lakehouse.moments"] == moments
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 @pytest.mark.gcp
 def test_only_files_with_versions_that_change_are_rewritten(users: Dimension) -> None:
@@ -162,6 +165,7 @@ def test_only_files_with_versions_that_change_are_rewritten(users: Dimension) ->
     assert closed_and_open.file.file_path in {task.file.file_path for task in users.lakehouse.table("lake.users").scan().plan_files()}
 
 
+@pytest.mark.engines
 def test_a_snapshot_tells_from_which_days_on_something_changed(users: Dimension) -> None:
     assert users.merge(Change("a", 1, "x"), Change("a", 49, "y")).days == "2024-01-01,2024-01-03"
     assert users.merge(Change("a", 26, "x")).days == ""  # it says what is known
@@ -173,6 +177,7 @@ def test_a_snapshot_tells_from_which_days_on_something_changed(users: Dimension)
     assert summary["lakehouse.rows"] == "1"
 
 
+@pytest.mark.engines
 def test_records_that_do_not_fit_fail_the_file_and_no_other(users: Dimension) -> None:
     users.lakehouse.land("bad.jsonl", "\n".join([Change("a", 1, "x").line(), Change("a", 2, "x", op="merge").line()]))
     users.lakehouse.land("good.jsonl", Change("b", 1, "x").line())
@@ -195,6 +200,7 @@ def test_a_record_without_a_key_is_put_aside(lakehouse: Lakehouse) -> None:
     assert (bad["reason"], bad["source_row"]) == ("id: null in a required column", 1)
 
 
+@pytest.mark.engines
 def test_a_record_without_a_key_is_left_out_and_counted(lakehouse: Lakehouse) -> None:
     users = Dimension(lakehouse, TEMPLATE + "      skip_when: id is null\n")
     keyless = Change("c", 1, "x").line().replace('"c"', "null")
@@ -297,6 +303,7 @@ def test_a_dimension_may_have_nothing_but_its_key(lakehouse: Lakehouse) -> None:
     assert [(row["valid_from"].hour, row["valid_to"] and row["valid_to"].hour) for row in rows] == [(1, 3), (5, None)]
 
 
+@pytest.mark.engines
 @pytest.mark.nessie
 def test_a_new_column_counts_from_the_first_merge_on(users: Dimension) -> None:
     users.merge(Change("a", 1, "x"), Change("a", 2, "x"), Change("b", 1, "x"))
@@ -502,6 +509,7 @@ def test_a_merge_fits_on_a_machine_with_many_cores(lakehouse: Lakehouse, monkeyp
     assert lakehouse.run(users.template).versions_opened == 200_000
 
 
+@pytest.mark.engines
 def test_hidden_times_are_not_told_in_metadata(lakehouse: Lakehouse) -> None:
     users = Dimension(lakehouse, TEMPLATE.replace("valid_from, type: timestamptz,", "valid_from, type: timestamptz, pii: true,"))
     result = users.merge(Change("a", 1, "x"))

@@ -1,0 +1,1 @@
+"""Apache Spark as the engine, for tables that are more than one machine takes."""
