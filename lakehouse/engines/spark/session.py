@@ -154,6 +154,7 @@ def _open(settings: LakehouseSettings) -> SparkSession:
 
 
 def _new_session(settings: LakehouseSettings, properties: dict[str, str]) -> SparkSession:
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
     if settings.spark_remote is not None:
@@ -164,8 +165,9 @@ def _new_session(settings: LakehouseSettings, properties: dict[str, str]) -> Spa
     os.environ.update(spark_secrets(settings))
     builder = SparkSession.builder.master(settings.spark_master).appName("lakehouse")
     memory = {"spark.driver.memory": f"{(settings.write_memory + _BESIDE) // 1024**2}m"}
-    for name, value in {**_LOCAL, **memory, **properties}.items():
-        builder = builder.config(name, value)
+    if SparkContext._active_spark_context is None:  # else they would become those of the first session
+        for name, value in {**_LOCAL, **memory, **properties}.items():
+            builder = builder.config(name, value)
     return builder.getOrCreate().newSession()
 
 
