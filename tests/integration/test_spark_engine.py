@@ -217,6 +217,18 @@ except Exception as error:
     assert lakehouse.rows("lake.daily")["events"].to_pylist() == [2]
 
 
+def test_a_run_of_dagster_tells_what_spark_is_at(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    lakehouse.template(EVENTS)
+    lakehouse.land("events/a.jsonl", EVENT % 1)
+    dagster = str(Path(sys.executable).parent / "dagster")
+    command = [dagster, "asset", "materialize", "-m", "dagster_project.definitions", "--select", "lake/events"]
+    environment = {**os.environ, **lakehouse.environment, "DAGSTER_HOME": str(tmp_path), "LAKEHOUSE_FRESHNESS_NOW": "2024-01-02T00:00Z"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "lake__events - lake.events: 1 rows in 1 files fit" in done.stderr
+    assert ids(lakehouse) == [1]
+
+
 def test_no_java_no_server_and_no_extra_are_told_with_what_to_do(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     script = "engine.append_files(AppendFiles(templates['events']), 'run', tell)"
     lakehouse.template(EVENTS)

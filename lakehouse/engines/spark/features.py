@@ -132,7 +132,7 @@ class _Computation:
         except Exception as error:
             if is_lost(error):
                 raise
-            raise self._failed(f"Spark does not take it: {condition_of(error)}.") from error
+            raise self._failed(f"Spark does not take it: {condition_of(error)}.") from None
         kept = rows.selectExpr(*self._judged(columns)).persist()
         try:
             if not self._check(kept):
@@ -226,7 +226,7 @@ class _Computation:
         except Exception as error:
             if is_lost(error) or "OutOfMemoryError" in str(error):
                 raise
-            raise self._explained(error) from error
+            raise self._explained(error) from None
         wrong = [row for row in counts if row[_BAD] is not None or row[_OUTSIDE]]
         if wrong:
             day = min(row[_DAY] for row in wrong)

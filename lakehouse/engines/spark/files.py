@@ -92,6 +92,8 @@ class SparkFileLoad(FileLoad):
             for batch in self._for_quarantine(judged):
                 bad_rows.write(batch)
         self._target.rows = self._fitting(judged)
+        if isinstance(self._target, SparkAppend):
+            self._target.count = sum(count.rows for count in judged.counts.values())
         # They are read again to be written.
         self._target.check = partial(self._check_unchanged, files)
         self._check_unchanged(files)
@@ -218,11 +220,14 @@ class SparkFileLoad(FileLoad):
             yield row[NUMBER] + judged.starts[row[PATH], row[BLOCK]], row
 
     def _placed(self, rows: DataFrame, judged: _Judged) -> DataFrame:
-        """The rows with ``_order``, which rises from row to row and from file to file, in the order of the files' paths."""
-        order = {uri: index for index, uri in enumerate(sorted(judged.uris, key=lambda uri: judged.uris[uri]))}
-        starts = [(uri, block, (order[uri] << 40) + start) for (uri, block), start in judged.starts.items()]
-        frame = self._session.createDataFrame(starts, f"{PATH} string, {BLOCK} bigint, _start bigint")
-        return rows.join(frame.hint("broadcast"), [PATH, BLOCK]).selectExpr("*", f"_start + {NUMBER} as _order")
+        """The rows with ``_order``, which rises from row to row and from file to file, in the order of the files' paths.
+
+        It does not rest on the blocks of the reading before: on a cluster that grew since, they are others.
+        """
+        order = [(uri, index) for index, uri in enumerate(sorted(judged.uris, key=lambda uri: judged.uris[uri]))]
+        files = self._session.createDataFrame(order, f"{PATH} string, _file int")
+        place = f"named_struct('file', _file, 'block', {BLOCK}, 'number', {NUMBER})"
+        return rows.join(files.hint("broadcast"), PATH, "left").selectExpr("*", f"{place} as _order")
 
 
 def _place(path: str) -> str:

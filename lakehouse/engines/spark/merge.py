@@ -82,7 +82,7 @@ class SparkMerge:
 
         Args:
             rows: with the columns of ``ChangeRecords.schema``, by name, in Spark's types of them (uuids in lower case), and
-                ``_order``, a bigint that rises in the order in which the records came.
+                ``_order``, which rises in the order in which the records came.
 
         Raises:
             TableMismatchError: the table has a type that Spark has not.
@@ -118,7 +118,7 @@ class SparkMerge:
             fresh = load_table(self._catalog, self._name) if not is_lost(error) else self._table
             if _state(fresh) == _state(self._table):
                 raise
-            raise PlanOutdatedError(f"{self._name} was changed by {winner(fresh, self._table)}") from error
+            raise PlanOutdatedError(f"{self._name} was changed by {winner(fresh, self._table)}") from None
 
     def _merged(self) -> Merged:
         planned = list(self._table.scan().plan_files())

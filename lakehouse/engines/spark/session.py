@@ -84,13 +84,14 @@ def in_session(settings: LakehouseSettings, progress: Progress, work: Callable[[
             raise
         except Exception as error:
             if not is_lost(error):
-                raise explained(error) from error
+                # Dagster shows what caused an error, too.
+                raise explained(error) from None
             _forget(session)
             if attempt == _ATTEMPTS:
                 remedy = "See Spark's own log; where its driver ran out of memory, raise LAKEHOUSE_WRITE_MEMORY."
                 raise SparkError(
                     f"The Spark session was lost {_ATTEMPTS} times ({type(error).__name__}). Nothing was written. {remedy}"
-                ) from error
+                ) from None
             progress(f"The Spark session was lost ({type(error).__name__}); attempt {attempt + 1} of {_ATTEMPTS} with a new one")
     raise AssertionError
 
@@ -148,7 +149,7 @@ def _open(settings: LakehouseSettings) -> SparkSession:
             for name, value in session_properties(settings).items():
                 session.conf.set(name, value)
         except Exception as error:
-            raise _no_session(settings, error) from error
+            raise _no_session(settings, error) from None
         _SESSIONS[key] = session
         return session
 

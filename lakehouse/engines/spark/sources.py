@@ -6,10 +6,11 @@ lines, its Parquet schema.
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, cast
@@ -45,6 +46,8 @@ _PLACE = (f"_metadata.file_path as {PATH}", f"_metadata.file_block_start as {BLO
 # What Hadoop would take for a pattern.
 _GLOB = re.compile(r"([*?\[\]{}\\])")
 _NOT_READ = (".zst", ".lz4", ".xz", ".br")
+# Names of files that Spark leaves out, and says nothing.
+_NOT_SEEN = re.compile(r"(_(?!.*=)|\.).*|.*\._COPYING_", re.DOTALL)
 _CSV = {"multiLine": "true", "escape": '"', "mode": "PERMISSIVE", "columnNameOfCorruptRecord": "_corrupt", "columnPruning": "false"}
 # CSV is read byte by byte, and its fields decoded here: Spark would put other characters in place of what is not UTF-8.
 _BYTES = "ISO-8859-1"
@@ -111,6 +114,10 @@ class SparkSource:
         """
         if file.path.lower().endswith(_NOT_READ):
             raise SourceError(f"cannot be read: Spark does not decompress {file.path.rpartition('.')[2]}. Compress it with gzip.")
+        name = file.path.rpartition("/")[2]
+        # Of a local file Hadoop looks for a checksum under a name that with a colon is none.
+        if _NOT_SEEN.fullmatch(name) or (":" in name and "://" not in file.path):
+            raise SourceError("cannot be read: Spark does not read files of such a name. Rename it.")
         reader = FileReader(self._folder, file, self._source, self._rules.schema, self._rules.hidden, self._rules.skip_null)
         match self._source.format:
             case "parquet":
@@ -118,14 +125,15 @@ class SparkSource:
                     schema = pq.read_schema(handle)
                 result.unknown |= set(reader.conformer.check_columns(schema.names, "the file"))
                 reader.conformer.check_types(schema, "the file")
+                _check_case(schema)
                 return tuple((name, type_) for name, type_ in zip(schema.names, schema.types, strict=True) if name in reader.schema.names)
             case "csv":
                 options = self._source.csv_options or CsvOptions()
-                names, skip, has_rows = csv_start(reader, options)
+                names, _, has_rows = csv_start(reader, options)
                 if not names:
                     return None
                 result.unknown |= set(reader.conformer.check_columns(names, "the file", "Look at csv_options in the template"))
-                return (tuple(names), skip) if has_rows else None
+                return (tuple(names), _records_before(reader, options), *_line_ends(reader)) if has_rows else None
             case _:
                 result.unknown |= set(first_line_keys(reader))
                 return ()
@@ -133,27 +141,33 @@ class SparkSource:
     # --- One function a format
 
     def _csv(self, kind: tuple[object, ...], paths: Sequence[str]) -> DataFrame:
-        names, skip = kind
+        names, skip, line_end = kind
         assert isinstance(names, tuple)
         assert isinstance(skip, int)
         options = self._source.csv_options or CsvOptions()
-        # One line to be skipped is Spark's header.
-        header = options.column_names is None and options.skip_rows == 0 and skip == 1
         empty_is_null = "" in options.null_values
+        last, others = f"c{len(names) - 1}", [f"c{index} is null" for index in range(1, len(names))]
+        # Of a line that is empty but for its end.
+        blank = " and ".join(["c0 <=> '\\r'", *others, *(["_corrupt is not null"] if others else [])])
         # What is quoted and empty is no null: it is told from what is just empty by a text that no file has.
         quoted_empty = "\x01\x02"
         raw = (
             self._session.read.schema(", ".join([*(f"c{index} string" for index in range(len(names))), "_corrupt string"]))
-            .options(**_CSV, encoding=_BYTES, delimiter=options.delimiter.encode().decode(_BYTES), header=str(header).lower())
+            .options(**_CSV, encoding=_BYTES, delimiter=options.delimiter.encode().decode(_BYTES), lineSep=str(line_end))
             .options(nullValue="" if empty_is_null else "\x00", emptyValue=quoted_empty)
             .csv(list(paths))
+            .where(f"not ({blank})")
             .selectExpr("*", *_PLACE)
         )
-        if not header and skip:
+        if skip:
             raw = raw.selectExpr("*", f"row_number() over (partition by {PATH} order by {NUMBER}) as _line").where(f"_line > {skip}")
         fields = {name: f"c{index}" for index, name in enumerate(names) if name in self._rules.schema.names}
         if skip == 0 and (first := names[0]) in fields:
             fields[first] = f"regexp_replace(c0, '^{_BOM}', '')"
+        for name in [name for name, text in fields.items() if last in text]:
+            # Lines end in \\n, and may have a \\r before it: alone it is an empty field.
+            empty = "null" if empty_is_null else "''"
+            fields[name] = f"case when {fields[name]} = '\\r' then {empty} else regexp_replace({fields[name]}, '\\r$', '') end"
         quoted = {name: f"case when {text} = {literal(quoted_empty)} then '' else {text} end" for name, text in fields.items()}
         raw = raw.selectExpr("*", once("_text", {name: f"cast(encode({text}, '{_BYTES}') as string)" for name, text in quoted.items()}))
         sound = " and ".join(f"coalesce(is_valid_utf8({part('_text', name)}), true)" for name in fields)
@@ -256,6 +270,33 @@ _READERS: dict[str, Callable[[SparkSource, tuple[object, ...], Sequence[str]], D
     "json": SparkSource._json_array,
     "jsonl": SparkSource._json_lines,
 }
+
+
+def _records_before(reader: FileReader, options: CsvOptions) -> int:
+    """How many records of CSV are before a file's rows: of lines that are skipped those with text, and the header, be it of many lines.
+
+    Raises:
+        SourceError: they cannot be told from the rows.
+    """
+    skipped = list[str]()
+    if options.skip_rows:
+        with reader.folder.open_stream(reader.file) as stream:
+            text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", errors="replace", newline="")
+            skipped = list(itertools.islice(text, options.skip_rows))
+    if any(line.count('"') % 2 for line in skipped):
+        raise SourceError("cannot be read: Spark does not skip lines in which a quote is open. Take them out.")
+    return sum(1 for line in skipped if line.strip("\r\n")) + (options.column_names is None)
+
+
+def _check_case(fields: Iterable[pa.Field]) -> None:
+    """Raises SourceError where names of columns, or of what is in one, differ by case alone: Spark then reads no file beside it, too."""
+    seen = dict[str, str]()
+    for found in fields:
+        if (other := seen.get(found.name.lower())) is not None:
+            pair = " and ".join(sorted((found.name, other)))
+            raise SourceError(f"cannot be read: Spark does not tell its columns {pair} from each other. Rename one.")
+        seen[found.name.lower()] = found.name
+        _check_case(found.type.field(index) for index in range(found.type.num_fields))
 
 
 def _uri(path: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from pyiceberg.catalog import Catalog
@@ -14,6 +15,7 @@ from lakehouse.engines import Progress
 from lakehouse.engines.spark.merge import SparkMerge
 from lakehouse.engines.spark.stage import write_files
 from lakehouse.engines.targets import Append, Committed, MergeVersions
+from lakehouse.errors import SparkError
 from lakehouse.ledger import Ledger, TakenFile
 from lakehouse.merge import Merged
 from lakehouse.pipelines import ScdType2Pipeline
@@ -29,6 +31,7 @@ class SparkAppend(Append):
 
     Attributes:
         rows: with the columns of ``rules.schema``, by name, in Spark's types of them.
+        count: how many they must be, if that is known.
         check: called when they are written, before the commit; what it raises, there is none for.
     """
 
@@ -37,6 +40,7 @@ class SparkAppend(Append):
     def __init__(self, settings: LakehouseSettings, catalog: Catalog, session: SparkSession, table: Table, hidden: frozenset[str]) -> None:
         super().__init__(settings, table, hidden, settings.write_memory)
         self._catalog, self._session = catalog, session
+        self.count: int | None = None
         self.check: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
@@ -47,16 +51,22 @@ class SparkAppend(Append):
     def finish(self) -> list[DataFile]:
         """Has Spark write the rows as data files."""
         files = write_files(self._settings, self._catalog, self._session, self._table, self.rows, self.rules.hidden)
-        _checked(self.check, self._table, [file.file_path for file in files])
+        _checked(partial(self._check, sum(file.record_count for file in files)), self._table, [file.file_path for file in files])
         return files
+
+    def _check(self, written: int) -> None:
+        self.check()
+        if self.count not in (None, written):
+            name = ".".join(self._table.name())
+            raise SparkError(f"Spark wrote {written:,} rows of {name} where {self.count:,} fit. Nothing was committed: run it again.")
 
 
 class SparkMergeVersions(MergeVersions):
     """Merges the rows that Spark holds, which are change records, into versions.
 
     Attributes:
-        rows: with the columns of ``rules.schema``, by name, in Spark's types of them, and ``_order``, a bigint that rises in
-            the order in which the records came.
+        rows: with the columns of ``rules.schema``, by name, in Spark's types of them, and ``_order``, which rises in the order
+            in which the records came.
         check: as ``SparkAppend`` has it.
     """
 
