@@ -121,11 +121,12 @@ def _silence(folder: Path) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The variables that a data source's client may need, and none that change Soda's checks or send its telemetry.
+    """The variables that a data source's client may need: none that change Soda's checks or send its telemetry, no secret of others.
 
     Soda would also take those of any ``.env`` file above the folder in which it is installed.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SODA_", "OTEL_", "LAKEHOUSE_")) and name != "NOW"}
+    others = ("SODA_", "OTEL_", "LAKEHOUSE_", "NESSIE_", "SPARK_", "DAGSTER_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(others) and name != "NOW"}
     return {**kept, "OTEL_SDK_DISABLED": "true", "PYTHON_DOTENV_DISABLED": "true", "TZ": "UTC", "TMPDIR": str(folder), "COLUMNS": "1000"}
 
 
