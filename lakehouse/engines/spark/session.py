@@ -38,6 +38,8 @@ _BESIDE = 1024**3
 # Of a local session. Rows are never handed to Python, so its own share of the memory is small.
 _LOCAL = {
     "spark.ui.showConsoleProgress": "false",
+    # Its pages show SQL, with keys in it, to whoever reaches the machine.
+    "spark.ui.enabled": "false",
     # Its errors show values.
     "spark.log.level": "OFF",
     "spark.driver.maxResultSize": "0",

@@ -6,11 +6,9 @@ lines, its Parquet schema.
 
 from __future__ import annotations
 
-import io
-import itertools
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, cast
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 
 from lakehouse.changes import ChangeRecords
 from lakehouse.engines.spark.judging import BLOCK, NOT_UTF8_FILE, NUMBER, PATH, Judging, once, part, value_of
+from lakehouse.engines.spark.source_starts import check_case, check_name, line_end, records_before
 from lakehouse.engines.spark.stage import identifier
 from lakehouse.engines.spark.values import (
     Converted,
@@ -46,11 +45,18 @@ _PLACE = (f"_metadata.file_path as {PATH}", f"_metadata.file_block_start as {BLO
 # What Hadoop would take for a pattern.
 _GLOB = re.compile(r"([*?\[\]{}\\])")
 _NOT_READ = (".zst", ".lz4", ".xz", ".br")
-# Names of files that Spark leaves out, and says nothing.
-_NOT_SEEN = re.compile(r"(_(?!.*=)|\.).*|.*\._COPYING_", re.DOTALL)
-_CSV = {"multiLine": "true", "escape": '"', "mode": "PERMISSIVE", "columnNameOfCorruptRecord": "_corrupt", "columnPruning": "false"}
+_CSV = {
+    "multiLine": "true",
+    "escape": '"',
+    "mode": "PERMISSIVE",
+    "columnNameOfCorruptRecord": "_corrupt",
+    "columnPruning": "false",
+    # Of text behind a closing quote: Spark would take the quotes for part of the value.
+    "unescapedQuoteHandling": "RAISE_ERROR",
+}
 # CSV is read byte by byte, and its fields decoded here: Spark would put other characters in place of what is not UTF-8.
 _BYTES = "ISO-8859-1"
+_PARTS = "200"
 _AS_RECORD = "to_json(_raw, map('ignoreNullFields', 'false'))"
 _BOM = "\\u00ef\\u00bb\\u00bf"
 
@@ -88,6 +94,8 @@ class SparkSource:
 
     def read(self, files: Sequence[SourceFile]) -> ReadFiles:
         """The rows of files, by one reading of each."""
+        # Rows are numbered by the blocks that files are read in, which must not depend on how many executors there are just now.
+        self._session.conf.set("spark.sql.files.minPartitionNum", _PARTS)
         result = ReadFiles()
         frames: list[DataFrame] = []
         kinds = defaultdict[tuple[object, ...], list[SourceFile]](list)
@@ -114,10 +122,7 @@ class SparkSource:
         """
         if file.path.lower().endswith(_NOT_READ):
             raise SourceError(f"cannot be read: Spark does not decompress {file.path.rpartition('.')[2]}. Compress it with gzip.")
-        name = file.path.rpartition("/")[2]
-        # Of a local file Hadoop looks for a checksum under a name that with a colon is none.
-        if _NOT_SEEN.fullmatch(name) or (":" in name and "://" not in file.path):
-            raise SourceError("cannot be read: Spark does not read files of such a name. Rename it.")
+        check_name(file)
         reader = FileReader(self._folder, file, self._source, self._rules.schema, self._rules.hidden, self._rules.skip_null)
         match self._source.format:
             case "parquet":
@@ -125,15 +130,15 @@ class SparkSource:
                     schema = pq.read_schema(handle)
                 result.unknown |= set(reader.conformer.check_columns(schema.names, "the file"))
                 reader.conformer.check_types(schema, "the file")
-                _check_case(schema)
+                check_case(schema)
                 return tuple((name, type_) for name, type_ in zip(schema.names, schema.types, strict=True) if name in reader.schema.names)
             case "csv":
                 options = self._source.csv_options or CsvOptions()
-                names, _, has_rows = csv_start(reader, options)
+                names, lines, has_rows = csv_start(reader, options)
                 if not names:
                     return None
                 result.unknown |= set(reader.conformer.check_columns(names, "the file", "Look at csv_options in the template"))
-                return (tuple(names), _records_before(reader, options), *_line_ends(reader)) if has_rows else None
+                return (tuple(names), lines, records_before(reader, options), line_end(reader)) if has_rows else None
             case _:
                 result.unknown |= set(first_line_keys(reader))
                 return ()
@@ -141,35 +146,39 @@ class SparkSource:
     # --- One function a format
 
     def _csv(self, kind: tuple[object, ...], paths: Sequence[str]) -> DataFrame:
-        names, skip, line_end = kind
+        names, lines, skip, line_end = kind
         assert isinstance(names, tuple)
         assert isinstance(skip, int)
         options = self._source.csv_options or CsvOptions()
-        empty_is_null = "" in options.null_values
-        last, others = f"c{len(names) - 1}", [f"c{index} is null" for index in range(1, len(names))]
+        # One line to be skipped is Spark's header.
+        header = options.column_names is None and options.skip_rows == 0 and lines == 1
+        # Of an empty field Spark makes a null, whatever it is told.
+        empty = "null" if "" in options.null_values else "''"
+        others = [f"c{index} is null" for index in range(1, len(names))]
         # Of a line that is empty but for its end.
         blank = " and ".join(["c0 <=> '\\r'", *others, *(["_corrupt is not null"] if others else [])])
         # What is quoted and empty is no null: it is told from what is just empty by a text that no file has.
-        quoted_empty = "\x01\x02"
+        quoted_empty = "\x01\x02empty\x02\x01"
         raw = (
             self._session.read.schema(", ".join([*(f"c{index} string" for index in range(len(names))), "_corrupt string"]))
             .options(**_CSV, encoding=_BYTES, delimiter=options.delimiter.encode().decode(_BYTES), lineSep=str(line_end))
-            .options(nullValue="" if empty_is_null else "\x00", emptyValue=quoted_empty)
+            .options(header=str(header).lower(), nullValue="", emptyValue=quoted_empty)
             .csv(list(paths))
             .where(f"not ({blank})")
             .selectExpr("*", *_PLACE)
         )
-        if skip:
+        if skip and not header:
             raw = raw.selectExpr("*", f"row_number() over (partition by {PATH} order by {NUMBER}) as _line").where(f"_line > {skip}")
         fields = {name: f"c{index}" for index, name in enumerate(names) if name in self._rules.schema.names}
         if skip == 0 and (first := names[0]) in fields:
             fields[first] = f"regexp_replace(c0, '^{_BOM}', '')"
-        for name in [name for name, text in fields.items() if last in text]:
-            # Lines end in \\n, and may have a \\r before it: alone it is an empty field.
-            empty = "null" if empty_is_null else "''"
-            fields[name] = f"case when {fields[name]} = '\\r' then {empty} else regexp_replace({fields[name]}, '\\r$', '') end"
-        quoted = {name: f"case when {text} = {literal(quoted_empty)} then '' else {text} end" for name, text in fields.items()}
-        raw = raw.selectExpr("*", once("_text", {name: f"cast(encode({text}, '{_BYTES}') as string)" for name, text in quoted.items()}))
+        if (last := names[-1]) in fields:
+            # Lines end in \n, and may have a \r before it: alone it is an empty field.
+            fields[last] = f"case when {fields[last]} = '\\r' then {empty} else regexp_replace({fields[last]}, '\\r\\\\z', '') end"
+        texts = {
+            name: f"case when {text} = {literal(quoted_empty)} then '' else coalesce({text}, {empty}) end" for name, text in fields.items()
+        }
+        raw = raw.selectExpr("*", once("_text", {name: f"cast(encode({text}, '{_BYTES}') as string)" for name, text in texts.items()}))
         sound = " and ".join(f"coalesce(is_valid_utf8({part('_text', name)}), true)" for name in fields)
         nulls = ", ".join(literal(text) for text in options.null_values if text)
         texts = {
@@ -272,33 +281,6 @@ _READERS: dict[str, Callable[[SparkSource, tuple[object, ...], Sequence[str]], D
 }
 
 
-def _records_before(reader: FileReader, options: CsvOptions) -> int:
-    """How many records of CSV are before a file's rows: of lines that are skipped those with text, and the header, be it of many lines.
-
-    Raises:
-        SourceError: they cannot be told from the rows.
-    """
-    skipped = list[str]()
-    if options.skip_rows:
-        with reader.folder.open_stream(reader.file) as stream:
-            text = io.TextIOWrapper(io.BufferedReader(stream), encoding="utf-8-sig", errors="replace", newline="")
-            skipped = list(itertools.islice(text, options.skip_rows))
-    if any(line.count('"') % 2 for line in skipped):
-        raise SourceError("cannot be read: Spark does not skip lines in which a quote is open. Take them out.")
-    return sum(1 for line in skipped if line.strip("\r\n")) + (options.column_names is None)
-
-
-def _check_case(fields: Iterable[pa.Field]) -> None:
-    """Raises SourceError where names of columns, or of what is in one, differ by case alone: Spark then reads no file beside it, too."""
-    seen = dict[str, str]()
-    for found in fields:
-        if (other := seen.get(found.name.lower())) is not None:
-            pair = " and ".join(sorted((found.name, other)))
-            raise SourceError(f"cannot be read: Spark does not tell its columns {pair} from each other. Rename one.")
-        seen[found.name.lower()] = found.name
-        _check_case(found.type.field(index) for index in range(found.type.num_fields))
-
-
 def _uri(path: str) -> str:
     return path if "://" in path else f"file://{path}"
 
@@ -314,4 +296,6 @@ def _told(error: Exception) -> str:
 
 def unread(message: str, files: Sequence[SourceFile]) -> list[SourceFile]:
     """The files that a message of Spark names, which could not be read."""
-    return list(itertools.islice((file for file in files if file.path.split("://")[-1] in message), 1))
+    # The longest name first: it may begin with another's.
+    named = sorted((file for file in files if file.path.split("://")[-1] in message), key=lambda file: -len(file.path))
+    return named[:1]

@@ -145,8 +145,6 @@ def _table_stage(settings: LakehouseSettings, catalog: Catalog, session: SparkSe
     full, branch = table_in_spark(settings, table), _new_name()
     for left_over in [name for name in table.metadata.refs if _is_left_over(name, settings)]:
         _drop(table, left_over, settings)
-    # Spark makes it, as it can do so for a table without a snapshot, too.
-    session.sql(f"alter table {full} create branch {identifier(branch)}")
 
     def written() -> list[DataFile]:
         fresh = load_table(catalog, ".".join(table.name()))
@@ -155,6 +153,8 @@ def _table_stage(settings: LakehouseSettings, catalog: Catalog, session: SparkSe
         return added_files(fresh, snapshot)
 
     try:
+        # Spark makes it, as it can do so for a table without a snapshot, too.
+        session.sql(f"alter table {full} create branch {identifier(branch)}")
         yield f"{full}.{identifier(f'branch_{branch}')}", written
     finally:
         with suppress(LakehouseError):  # it is left over, then
