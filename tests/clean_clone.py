@@ -32,7 +32,7 @@ def clean_clone(folder: Path, *, with_packages: bool = True) -> Path:
             shutil.copy(ROOT / name, folder / name)
     if with_packages:
         (folder / ".venv").symlink_to(ROOT / ".venv")
-        for name in ("requirements.lock", "pyproject.toml"):
+        for name in ("requirements.lock", "requirements-spark.lock", "pyproject.toml"):
             os.utime(folder / name, (0, 0))
     return folder
 
