@@ -217,6 +217,25 @@ except Exception as error:
     assert lakehouse.rows("lake.daily")["events"].to_pylist() == [2]
 
 
+def test_a_write_of_spark_that_met_another_commit_is_made_anew(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    template = lakehouse.template(EVENTS)
+    lakehouse.land("events/a.jsonl", EVENT % 1)
+    original, calls = stage.added_files, list[str]()
+
+    def refused_once(*arguments: Any) -> Any:
+        calls.append("written")
+        if len(calls) == 1:
+            raise RuntimeError("org.apache.iceberg.exceptions.CommitFailedException: Cannot commit: metadata location has changed")
+        return original(*arguments)
+
+    monkeypatch.setattr(stage, "added_files", refused_once)
+    assert lakehouse.run(template).rows == 1
+    assert calls == ["written", "written"]
+    table = lakehouse.table("lake.events")
+    assert list(table.metadata.refs) == ["main"]
+    assert ids(lakehouse) == [1]
+
+
 def test_a_run_of_dagster_tells_what_spark_is_at(lakehouse: Lakehouse, tmp_path: Path) -> None:
     lakehouse.template(EVENTS)
     lakehouse.land("events/a.jsonl", EVENT % 1)

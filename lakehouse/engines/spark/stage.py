@@ -21,6 +21,7 @@ from pyiceberg.manifest import DataFile, ManifestEntryStatus
 from pyiceberg.table import Table
 from pyiceberg.table.snapshots import Snapshot
 from pyiceberg.table.update import AssertRefSnapshotId, RemoveSnapshotRefUpdate, RemoveSnapshotsUpdate
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
 
 from lakehouse.attempts import commit_until_known
 from lakehouse.catalog import load_table
@@ -72,11 +73,20 @@ def write_files(
     columns = [field.name for field in table.schema().fields]
     rows = rows.select(*(identifier(name) for name in columns))
     stage = _nessie_stage if settings.backend == "aws-nessie" else _table_stage
-    with stage(settings, catalog, session, table) as (target, written):
-        # Else Spark refuses columns that may be null by their type for required ones; what is null is found before.
-        rows.writeTo(target).option("check-nullability", "false").option(f"snapshot-property.{AUDIT}", "{}").append()
-        files = written()
+    # Tables say that commits are not to be tried again, which Spark's are then not either. Nothing is kept of one that met another.
+    for attempt in Retrying(
+        retry=retry_if_exception(_met_another), wait=wait_random(0, 2), stop=stop_after_delay(settings.commit_timeout), reraise=True
+    ):
+        with attempt, stage(settings, catalog, session, table) as (target, written):
+            # Else Spark refuses columns that may be null by their type for required ones; what is null is found before.
+            rows.writeTo(target).option("check-nullability", "false").option(f"snapshot-property.{AUDIT}", "{}").append()
+            files = written()
     return [_recommitted(file, table.metadata.default_spec_id) for file in files]
+
+
+def _met_another(error: BaseException) -> bool:
+    """Whether a commit of Spark's was refused because another came first."""
+    return "org.apache.iceberg.exceptions.CommitFailedException" in str(error)
 
 
 def check_types(table: Table) -> None:
