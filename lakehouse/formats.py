@@ -18,6 +18,7 @@ from lakehouse.errors import SourceError, TableMismatchError, without_credential
 from lakehouse.pipelines import CsvOptions, Source
 from lakehouse.sources import SourceFile, SourceFolder
 
+CHANGED = "changed while it was read. Write files under a name that starts with _ and rename them."
 _BLOCK = 8 * 1024 * 1024
 _HEADER_BLOCK = 64 * 1024
 _BATCH_ROWS = 65_536
@@ -68,7 +69,7 @@ class FileReader:
             what = "not UTF-8 or not well formed" if self.source.format == "csv" else "not well formed"
             raise SourceError(f"cannot be read: {type(error).__name__}. It is {what} {self.source.format}: convert it.") from None
         if not unchanged:
-            raise SourceError("changed while it was read. Write files under a name that starts with _ and rename them.")
+            raise SourceError(CHANGED)
 
 
 def _parquet(reader: FileReader) -> Iterator[Rows]:

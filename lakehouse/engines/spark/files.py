@@ -25,6 +25,7 @@ from lakehouse.engines.spark.targets import SparkAppend, SparkMergeVersions
 from lakehouse.engines.spark.values import sql_type
 from lakehouse.engines.targets import Target
 from lakehouse.errors import BadRowsError
+from lakehouse.formats import CHANGED
 from lakehouse.settings import LakehouseSettings
 from lakehouse.sources import SourceFile
 from lakehouse.template import TableTemplate
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 _EXAMPLES = 3
-_CHANGED = "changed while it was read. Write files under a name that starts with _ and rename them."
 # Rows of the quarantine that are brought here at a time.
 _BAD_ROWS = 10_000
 
@@ -100,7 +100,7 @@ class SparkFileLoad(FileLoad):
 
     def _check_unchanged(self, files: list[SourceFile]) -> None:
         if changed := [file.path for file in files if not self._folder.is_unchanged(file)]:
-            raise FilesFailedError(dict.fromkeys(changed, _CHANGED))
+            raise FilesFailedError(dict.fromkeys(changed, CHANGED))
 
     def _fitting(self, judged: _Judged) -> DataFrame:
         """The rows that fit, as the target takes them."""
