@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 from pyiceberg.catalog import Catalog
@@ -216,6 +217,13 @@ def added_files(table: Table, snapshot: Snapshot) -> list[DataFile]:
     ]
 
 
+def _lineage(by_id: Mapping[int, Snapshot], snapshot_id: int | None) -> Iterator[Snapshot]:
+    """A snapshot, and those that led to it, as far as they are still there."""
+    while snapshot_id is not None and (snapshot := by_id.get(snapshot_id)) is not None:
+        yield snapshot
+        snapshot_id = snapshot.parent_snapshot_id
+
+
 def _drop(table: Table, branch: str, settings: LakehouseSettings) -> None:
     """Takes a branch out of a table's metadata with the snapshots that it alone has, and deletes what these alone consist of."""
     ref = table.metadata.refs.get(branch)
@@ -223,19 +231,15 @@ def _drop(table: Table, branch: str, settings: LakehouseSettings) -> None:
         return
 
     def own(fresh: Table) -> list[Snapshot]:
-        by_id = {found.snapshot_id: found for found in fresh.metadata.snapshots}
-        others = {name: found.snapshot_id for name, found in fresh.metadata.refs.items() if name != branch}
-        kept = set[int]()
-        for snapshot_id in [*others.values(), *(entry.snapshot_id for entry in fresh.metadata.snapshot_log)]:
-            found = by_id.get(snapshot_id)
-            while found is not None and found.snapshot_id not in kept:
-                kept.add(found.snapshot_id)
-                found = by_id.get(found.parent_snapshot_id) if found.parent_snapshot_id is not None else None
-        snapshots, found = list[Snapshot](), by_id.get(ref.snapshot_id)
-        while found is not None and found.snapshot_id not in kept:
-            snapshots.append(found)
-            found = by_id.get(found.parent_snapshot_id) if found.parent_snapshot_id is not None else None
-        return snapshots
+        by_id, kept = {found.snapshot_id: found for found in fresh.metadata.snapshots}, set[int]()
+
+        def until_kept(snapshot_id: int) -> list[Snapshot]:
+            return list(takewhile(lambda found: found.snapshot_id not in kept, _lineage(by_id, snapshot_id)))
+
+        others = [found.snapshot_id for name, found in fresh.metadata.refs.items() if name != branch]
+        for snapshot_id in [*others, *(entry.snapshot_id for entry in fresh.metadata.snapshot_log)]:
+            kept.update(found.snapshot_id for found in until_kept(snapshot_id))
+        return until_kept(ref.snapshot_id)
 
     def attempt(fresh: Table) -> None:
         with fresh.transaction() as transaction:
